@@ -1,0 +1,1 @@
+"""Vedette: a light host daemon that learns what is normal and reports what matters."""

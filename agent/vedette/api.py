@@ -1,0 +1,543 @@
+"""Every name a plugin may use: the stable surface of Vedette.
+
+A plugin is a module with functions marked ``@hookimpl`` that return classes written against the
+types below. Nothing here does I/O and nothing imports numpy at run time, so importing a plugin
+stays cheap; arrays appear in type annotations only.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import msgspec
+from pluggy import HookimplMarker
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Alarm",
+    "Collector",
+    "Detector",
+    "Duration",
+    "Evidence",
+    "Finding",
+    "Frame",
+    "Host",
+    "Incident",
+    "IncidentState",
+    "Instrument",
+    "Isolation",
+    "Kind",
+    "NoConfig",
+    "Output",
+    "Problem",
+    "Sample",
+    "Secret",
+    "SendResult",
+    "Series",
+    "Severity",
+    "Shipment",
+    "Size",
+    "Stability",
+    "StateArray",
+    "Suspect",
+    "Track",
+    "Unavailable",
+    "Usage",
+    "Window",
+    "counter",
+    "gauge",
+    "hookimpl",
+    "updown",
+]
+
+hookimpl = HookimplMarker("vedette")
+
+Kind = Literal["gauge", "counter", "updown"]
+Alarm = Literal["high", "low", "both", "never"]
+Severity = Literal["info", "warning", "critical"]
+IncidentState = Literal["open", "resolved"]
+Stability = Literal["stable", "beta", "experimental"]
+Isolation = Literal["lane", "process"]
+Signal = Literal["metrics", "logs"]
+
+#: Attribute sets one instrument remembers before it forgets them all (bounds a careless plugin).
+SERIES_CACHE_MAX = 20_000
+
+
+class Unavailable(Exception):  # noqa: N818 - a state of the world, not an error
+    """Say that what a collector reads does not exist on this host.
+
+    Raised by ``probe()`` or ``collect()``: the collector rests and is probed again slowly. The
+    text is shown to a person ("no NVIDIA driver").
+    """
+
+
+class Duration(float):
+    """Seconds. In agent.toml a text with unit: ``"250ms"``, ``"10s"``, ``"5m"``, ``"2h"``, ``"7d"``."""
+
+
+class Size(int):
+    """Bytes. In agent.toml a whole number or a text with unit: ``"512KiB"``, ``"64MiB"``, ``"1GB"``."""
+
+
+class Secret:
+    """A credential that is never printed; in agent.toml ``{ file = "..." }`` or ``{ env = "..." }``.
+
+    The source is read anew by each ``reveal()``, so a rotated credential is picked up.
+    """
+
+    __slots__ = ("env", "file")
+
+    def __init__(self, *, file: str = "", env: str = "") -> None:
+        self.file = file
+        self.env = env
+
+    def reveal(self) -> str:
+        """Return the credential; raises ``Unavailable`` naming the source when there is none."""
+        if self.env:
+            value = os.environ.get(self.env, "")
+            if not value:
+                raise Unavailable(f"environment variable {self.env} is not set")
+            return value
+        try:
+            with open(self.file, encoding="utf-8") as file:
+                return file.read().strip()
+        except OSError as error:
+            raise Unavailable(f"cannot read {self.file}: {error.strerror}") from error
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+
+class NoConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The configuration of a component that has nothing to configure."""
+
+
+class Host(msgspec.Struct, frozen=True):
+    """Where this host's kernel interfaces are found (other places in a container or a test)."""
+
+    proc: str = "/proc"
+    sys: str = "/sys"
+    root: str = "/"
+
+
+# ---------------------------------------------------------------- what is measured
+
+
+class Instrument:
+    """A declared metric; calling it makes a ``Sample``, so an undeclared metric cannot be emitted.
+
+    ``name`` follows OpenTelemetry semantic conventions and ``unit`` is UCUM. ``kind`` is ``gauge``,
+    ``counter`` (monotonic, becomes a rate) or ``updown`` (a sum that may fall; read like a gauge).
+    ``attributes`` are the attribute keys; values are given in that order.
+
+    The last three tell detection what the number means: ``resource`` is the family whose findings
+    belong together (``cpu``, ``memory``, ``disk``, ...; empty: the collector's name); ``alarm`` is
+    the side on which a person cares, ``never`` for detail that only serves as evidence; ``limit``
+    is the value at which the resource is used up (1 for a utilisation).
+    """
+
+    __slots__ = (
+        "_hash",
+        "_series",
+        "alarm",
+        "attributes",
+        "help",
+        "kind",
+        "limit",
+        "name",
+        "resource",
+        "unit",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        unit: str,
+        help: str,
+        attributes: Sequence[str] = (),
+        *,
+        resource: str = "",
+        alarm: Alarm = "both",
+        limit: float | None = None,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.unit = unit
+        self.help = help
+        self.attributes = tuple(attributes)
+        self.resource = resource
+        self.alarm = alarm
+        self.limit = limit
+        self._series: dict[tuple[str, ...], Series] = {}
+        self._hash = hash((name, kind, unit, self.attributes))
+
+    def series(self, *values: str) -> Series:
+        """Return the series with these attribute values (same order as ``attributes``).
+
+        Raises ``ValueError`` when their number is not that of the declared attributes.
+        """
+        found = self._series.get(values)
+        if found is None:
+            if len(values) != len(self.attributes):
+                raise ValueError(
+                    f"{self.name} takes attributes {self.attributes}, got values {values!r}"
+                )
+            if len(self._series) >= SERIES_CACHE_MAX:
+                self._series.clear()
+            found = self._series[values] = Series(self, tuple(str(value) for value in values))
+        return found
+
+    def __call__(self, value: float, *values: str) -> Sample:
+        """Make a reading of this instrument; see ``series`` for the attribute values."""
+        return Sample(self._series.get(values) or self.series(*values), value)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Instrument)
+            and self.name == other.name
+            and self.kind == other.kind
+            and self.unit == other.unit
+            and self.attributes == other.attributes
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Instrument({self.name!r}, {self.kind!r}, {self.unit!r}, {self.attributes!r})"
+
+
+def gauge(
+    name: str, unit: str, help: str, attributes: Sequence[str] = (), **meaning: Any
+) -> Instrument:
+    """Declare a gauge: a value that is what it is when read."""
+    return Instrument(name, "gauge", unit, help, attributes, **meaning)
+
+
+def counter(
+    name: str, unit: str, help: str, attributes: Sequence[str] = (), **meaning: Any
+) -> Instrument:
+    """Declare a counter: a total that only grows and starts anew at a reset."""
+    return Instrument(name, "counter", unit, help, attributes, **meaning)
+
+
+def updown(
+    name: str, unit: str, help: str, attributes: Sequence[str] = (), **meaning: Any
+) -> Instrument:
+    """Declare an up-down counter: an additive amount that may fall (bytes in use, processes)."""
+    return Instrument(name, "updown", unit, help, attributes, **meaning)
+
+
+class Series(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
+    """An instrument with its attribute values: one row of the table."""
+
+    instrument: Instrument
+    values: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The series as text, ``name{attribute=value,...}``; unique, stable across restarts."""
+        if not self.values:
+            return self.instrument.name
+        pairs = ",".join(
+            f"{key}={value}"
+            for key, value in zip(self.instrument.attributes, self.values, strict=True)
+        )
+        return f"{self.instrument.name}{{{pairs}}}"
+
+
+class Sample(msgspec.Struct, frozen=True, gc=False):
+    """One reading in the instrument's unit; for a counter the running total."""
+
+    series: Series
+    value: float
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """How much of a resource one entity uses now: what an incident may name as suspect.
+
+    ``resource`` is the family (``cpu``, ``memory``, ``disk``, ``network``), ``kind`` the sort of
+    entity (``process``), ``name`` and ``id`` which one (``stress``, ``4711``), ``share`` the part
+    of the whole host's resource, 0 to 1, and ``text`` the amount for a person ("97 % of 2 cores").
+    """
+
+    resource: str
+    kind: str
+    name: str
+    id: str
+    share: float
+    text: str
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """What one collector read at one tick.
+
+    ``tick_ns`` is the scheduled wall-clock time (Unix ns, a multiple of the base interval);
+    ``read_ns`` the monotonic clock when reading began, for rates. ``values`` is an ``array('d')``
+    of the same length as ``series``; NaN = not read.
+    """
+
+    collector: str
+    tick_ns: int
+    read_ns: int
+    series: tuple[Series, ...]
+    values: array[float]
+    usages: tuple[Usage, ...] = ()
+
+
+class Collector(ABC):
+    """Read one source. Subclass it, declare instruments as class attributes, yield samples.
+
+    Called from one thread only, never concurrently with itself. The runner records duration,
+    success and lateness of each tick; a collector does not measure itself.
+    """
+
+    #: Lower-case noun, unique; the section ``[collectors.NAME]`` of agent.toml.
+    name: ClassVar[str]
+    #: A frozen msgspec struct; every field has a default and a ``Meta(description=...)``.
+    Config: ClassVar[type[msgspec.Struct]] = NoConfig
+    #: On without configuration when ``probe()`` succeeds.
+    default: ClassVar[bool] = True
+    stability: ClassVar[Stability] = "stable"
+    interval_s: ClassVar[float] = 10.0
+    #: Deadline of one ``collect()``; None: half the interval.
+    timeout_s: ClassVar[float | None] = None
+    #: False only for what cannot wait on anything but the kernel (/proc, /sys): shares one thread.
+    may_block: ClassVar[bool] = True
+    #: ``process`` runs it in a child that is killed at the deadline.
+    isolation: ClassVar[Isolation] = "lane"
+    #: Resources for which its usages can name a suspect: it is asked for a fresh reading then.
+    explains: ClassVar[tuple[str, ...]] = ()
+
+    host: Host = Host()
+
+    def __init__(self, config: Any) -> None:
+        """Keep the configuration (an instance of ``Config``); do no I/O."""
+        self.config = config
+
+    def probe(self) -> None:  # noqa: B027
+        """Check cheaply that the source exists; raise ``Unavailable`` when not. May open files."""
+
+    @abstractmethod
+    def collect(self) -> Iterable[Sample | Usage]:
+        """Yield one tick's readings; a missing value is left out or NaN."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of files and connections; safe twice and without ``probe()``."""
+
+    @classmethod
+    def instruments(cls) -> Iterator[Instrument]:
+        """Yield the declared instruments, in order of definition, inherited ones first."""
+        for base in reversed(cls.__mro__):
+            for value in vars(base).values():
+                if isinstance(value, Instrument):
+                    yield value
+
+
+# ---------------------------------------------------------------- what is learned
+
+
+class Window(msgspec.Struct, frozen=True, eq=False):
+    """The newest readings of all series; read only.
+
+    ``time`` is int64 ``(ticks,)``, Unix ns; ``values`` float32 ``(rows, ticks)``, counters as
+    rates per second, NaN = not read. ``series[row]`` is None for a row without a series.
+    ``generation`` changes whenever a row gets another series, so a detector may keep what it
+    derived from ``series`` until then.
+    """
+
+    time: NDArray[np.int64]
+    values: NDArray[np.float32]
+    series: Sequence[Series | None]
+    generation: int
+
+
+class StateArray(msgspec.Struct, frozen=True):
+    """One learned array of a detector: its value for a new series, and numbers per series."""
+
+    initial: float = 0.0
+    width: int = 1
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What a detector expected of a series: the band, NaN where there is none, and words."""
+
+    low: float
+    high: float
+    text: str = ""
+
+
+class Detector(ABC):
+    """Score all series at once. Code without memory: the agent owns the learned arrays.
+
+    ``scale`` says what a score means. ``strangeness``: larger is stranger, in any unit; the Decider
+    calibrates it per series to a tail probability. ``level``: a rule of the operator's own; 1 and
+    above is a violation, 2 and above a critical one, never calibrated.
+    Scores of the same tick are asked for first, then ``learn`` folds the newest column in.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[msgspec.Struct]] = NoConfig
+    default: ClassVar[bool] = True
+    stability: ClassVar[Stability] = "stable"
+    scale: ClassVar[Literal["strangeness", "level"]] = "strangeness"
+    #: Learned arrays, float32 ``(rows,)`` or ``(rows, width)``.
+    state: ClassVar[Mapping[str, StateArray]] = {}
+    #: Raised when the meaning of the state changes: older saved state is not loaded then.
+    state_version: ClassVar[int] = 1
+    #: Newest ticks that ``score`` and ``learn`` look at.
+    lookback: ClassVar[int] = 1
+
+    def __init__(self, config: Any) -> None:
+        """Keep the configuration (an instance of ``Config``); do no I/O."""
+        self.config = config
+
+    @abstractmethod
+    def score(
+        self, window: Window, state: Mapping[str, NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Return float32 ``(rows,)`` for the newest column; NaN = no opinion. Reads only."""
+
+    def learn(  # noqa: B027
+        self, window: Window, state: Mapping[str, NDArray[np.float32]]
+    ) -> None:
+        """Fold the newest column into ``state``, in place."""
+
+    def explain(
+        self, window: Window, state: Mapping[str, NDArray[np.float32]], row: int
+    ) -> Evidence:
+        """Return what was expected of one row at the newest tick."""
+        return Evidence(float("nan"), float("nan"))
+
+
+# ---------------------------------------------------------------- what is found
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A series is abnormal since ``since_ns`` (Unix ns, the first strange reading).
+
+    ``p`` is the calibrated tail probability of the strangest reading so far (0 for a violated
+    level rule), ``low`` and ``high`` the band expected before it began (NaN: no such side).
+    """
+
+    series: Series
+    detector: str
+    since_ns: int
+    last_ns: int
+    severity: Severity
+    p: float
+    observed: float
+    low: float
+    high: float
+    text: str = ""
+
+
+class Suspect(msgspec.Struct, frozen=True):
+    """Who or what may have caused an incident: a process, or a series that moved first."""
+
+    kind: str
+    name: str
+    id: str
+    share: float
+    text: str
+
+
+class Track(msgspec.Struct, frozen=True):
+    """Raw values of one series around an incident, evenly spaced; None = not read."""
+
+    series: str
+    unit: str
+    start_ns: int
+    step_ns: int
+    values: tuple[float | None, ...]
+    low: float | None = None
+    high: float | None = None
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """Findings that belong together, as one thing a person can act on.
+
+    Times are Unix ns: ``onset_ns`` when the first series turned strange, ``opened_ns`` when the
+    agent was sure. ``title`` is the plain sentence. ``resource`` is the family it began in.
+    """
+
+    id: str
+    state: IncidentState
+    severity: Severity
+    resource: str
+    title: str
+    onset_ns: int
+    opened_ns: int
+    updated_ns: int
+    resolved_ns: int | None
+    series: tuple[str, ...]
+    suspects: tuple[Suspect, ...]
+    evidence: tuple[Track, ...] = ()
+    detectors: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+class Shipment(msgspec.Struct, frozen=True):
+    """One immutable batch of the spool: a gzip'd OTLP request with its identity.
+
+    (``agent``, ``epoch``, ``sequence``) is unique for ever, so a receiver can ignore a resend and
+    prove that nothing is missing; ``body`` is byte-identical at every attempt.
+    """
+
+    agent: str
+    epoch: str
+    sequence: int
+    signal: Signal
+    body: bytes
+
+
+class SendResult(msgspec.Struct, frozen=True):
+    """What became of a shipment.
+
+    ``delivered``: acknowledged. ``retry``: keep it and try again, not before ``retry_after_s``.
+    ``refused``: the destination will never take it (poison); it goes to the dead letters.
+    ``reason`` is short, from a bounded set of words plus a status code; never a payload.
+    """
+
+    outcome: Literal["delivered", "retry", "refused"]
+    reason: str = ""
+    retry_after_s: float | None = None
+
+
+class Output(ABC):
+    """Send batches somewhere. Called from the shipping thread only, one batch at a time."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[msgspec.Struct]] = NoConfig
+    stability: ClassVar[Stability] = "stable"
+
+    def __init__(self, config: Any) -> None:
+        """Keep the configuration (an instance of ``Config``); do no I/O."""
+        self.config = config
+
+    @abstractmethod
+    def send(self, shipment: Shipment) -> SendResult:
+        """Try once, within a total deadline of the output's own. Does not raise for refusals."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of connections; safe twice."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something ``vedette check`` found, with its place and a remedy in ``text``."""
+
+    severity: Literal["error", "warning"]
+    text: str
+    file: str = ""
+    line: int = 0

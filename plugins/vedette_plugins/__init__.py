@@ -1,0 +1,1 @@
+"""What ships with Vedette: one module, one plugin."""

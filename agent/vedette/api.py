@@ -80,15 +80,15 @@ class Unavailable(Exception):  # noqa: N818 - a state of the world, not an error
 
 
 class Duration(float):
-    """Seconds. In agent.toml a text with unit: ``"250ms"``, ``"10s"``, ``"5m"``, ``"2h"``, ``"7d"``."""
+    """Seconds; a text with unit in agent.toml: ``"250ms"``, ``"10s"``, ``"5m"``, ``"2h"``."""
 
 
 class Size(int):
-    """Bytes. In agent.toml a whole number or a text with unit: ``"512KiB"``, ``"64MiB"``, ``"1GB"``."""
+    """Bytes; a number, or a text with unit in agent.toml: ``"512KiB"``, ``"64MiB"``."""
 
 
 class Secret:
-    """A credential that is never printed; in agent.toml ``{ file = "..." }`` or ``{ env = "..." }``.
+    """A credential never printed; in agent.toml ``{ file = "..." }`` or ``{ env = "..." }``.
 
     The source is read anew by each ``reveal()``, so a rotated credential is picked up.
     """

@@ -362,10 +362,15 @@ class Window(msgspec.Struct, frozen=True, eq=False):
 
 
 class StateArray(msgspec.Struct, frozen=True):
-    """One learned array of a detector: its value for a new series, and numbers per series."""
+    """One learned array of a detector: its value for a new series, and numbers per series.
+
+    What is ``transient`` only remembers the last readings: it is not saved, and starts anew with
+    the agent.
+    """
 
     initial: float = 0.0
     width: int = 1
+    transient: bool = False
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -411,6 +416,12 @@ class Detector(ABC):
         self, window: Window, state: Mapping[str, NDArray[np.float32]]
     ) -> None:
         """Fold the newest column into ``state``, in place."""
+
+    def learning(
+        self, window: Window, state: Mapping[str, NDArray[np.float32]]
+    ) -> NDArray[np.bool_] | None:
+        """Return bool ``(rows,)``: series still too new for an opinion. None: never waits."""
+        return None
 
     def explain(
         self, window: Window, state: Mapping[str, NDArray[np.float32]], row: int

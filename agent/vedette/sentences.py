@@ -1,0 +1,146 @@
+"""Say numbers, series and incidents in plain words. Pure: the time zone is an argument."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+
+from vedette.api import Finding, Series, Suspect
+
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_DECIMAL = ("", "k", "M", "G", "T", "P")
+#: What a process does with a resource, now and in the past.
+_VERBS = {
+    "cpu": ("uses", "used"),
+    "memory": ("holds", "held"),
+    "disk": ("moves", "moved"),
+    "network": ("uses", "used"),
+}
+#: From this part of its limit a resource counts as used up.
+_FULL = 0.9
+
+
+def amount(value: float, unit: str, *, rate: bool = False) -> str:
+    """Return a value with its UCUM unit as a person would write it: ``97 %``, ``1.2 GiB/s``."""
+    if math.isnan(value):
+        return "unknown"
+    per = "/s" if rate else ""
+    if (unit == "1" and not rate) or (unit == "s" and rate):
+        return f"{_digits(value * 100)} %"
+    if unit == "By":
+        return f"{_scaled(value, 1024, _BINARY)}{per}"
+    if unit == "s":
+        return f"{_digits(value)} s"
+    word = unit.strip("{}") if unit != "1" else ""
+    return f"{_scaled(value, 1000, _DECIMAL)} {word}".strip() + per
+
+
+def band(low: float, high: float, unit: str, *, rate: bool = False) -> str:
+    """Return an expected band in words, "usual range 2 to 11 %"; empty when there is none."""
+    if math.isnan(high) and math.isnan(low):
+        return ""
+    if math.isnan(low):
+        return f"limit {amount(high, unit, rate=rate)}"
+    if math.isnan(high):
+        return f"usually at least {amount(low, unit, rate=rate)}"
+    lower, upper = amount(low, unit, rate=rate), amount(high, unit, rate=rate)
+    head, _, tail = lower.rpartition(" ")
+    if head and upper.endswith(f" {tail}"):
+        lower = head
+    return f"usual range {lower} to {upper}"
+
+
+def clock(time_ns: int, zone: tzinfo | None) -> str:
+    """Return the time of day, ``14:02:10``, in a time zone (None: the host's own)."""
+    return datetime.fromtimestamp(time_ns // 1_000_000_000, zone).strftime("%H:%M:%S")
+
+
+def observed(finding: Finding) -> str:
+    """Return the value of a finding with its unit."""
+    instrument = finding.series.instrument
+    return amount(finding.observed, instrument.unit, rate=instrument.kind == "counter")
+
+
+def expected(finding: Finding) -> str:
+    """Return the band of a finding in words."""
+    instrument = finding.series.instrument
+    rate = instrument.kind == "counter"
+    return band(finding.low, finding.high, instrument.unit, rate=rate)
+
+
+def named(series: Series) -> str:
+    """Return a series for a person: its metric, and the attribute values in parentheses."""
+    values = ", ".join(value for value in series.values if value)
+    return f"{series.instrument.name} ({values})" if values else series.instrument.name
+
+
+def sentence(
+    primary: Finding,
+    suspects: Sequence[Suspect],
+    resource: str,
+    onset_ns: int,
+    ended_ns: int | None,
+    zone: tzinfo | None,
+) -> str:
+    """Say an incident in one sentence: what, since when, who, and what is usual."""
+    past = ended_ns is not None
+    when = (
+        f"from {clock(onset_ns, zone)} to {clock(ended_ns, zone)}"
+        if ended_ns is not None
+        else f"since {clock(onset_ns, zone)}"
+    )
+    parts = [f"{_what(primary, past)} {when}"]
+    actor = next((one for one in suspects if one.kind == "process"), None)
+    if actor is not None:
+        verb = _VERBS.get(resource, ("uses", "used"))[past]
+        parts.append(f"process `{actor.name}` (pid {actor.id}) {verb} {actor.text}")
+    usual = expected(primary)
+    if usual:
+        parts.append(usual)
+    return "; ".join(parts)
+
+
+def _what(finding: Finding, past: bool) -> str:
+    """Say what is wrong with the primary series."""
+    series = finding.series
+    instrument = series.instrument
+    be = "was" if past else "is"
+    value = observed(finding)
+    limit = instrument.limit
+    full = limit is not None and finding.observed >= _FULL * limit
+    subject = " ".join(series.values[:1])
+    if instrument.name == "system.filesystem.utilization":
+        where = next((value for value in series.values if value.startswith("/")), subject)
+        return f"Filesystem {where} {be} {value} full"
+    if finding.text:
+        return f"{named(series)} {be} {value}: {finding.text}"
+    if instrument.name == "vedette.cpu.busy":
+        return f"CPU of this host {be} {'saturated' if full else f'unusually busy ({value})'}"
+    if instrument.name == "system.memory.utilization":
+        return f"Memory of this host {be} {'used up' if full else 'unusually full'} ({value})"
+    if instrument.resource == "disk":
+        return f"Disk {subject} {be} {'saturated' if full else 'unusually busy'} ({value})"
+    if instrument.name == "system.network.io":
+        rest = ", ".join(series.values[1:])
+        return f"Traffic of network interface {subject} {be} unusual ({rest} {value})"
+    side = "low" if finding.observed < finding.low else "high"
+    return f"{named(series)} {be} unusually {side} ({value})"
+
+
+def _digits(value: float) -> str:
+    """Return about three significant digits, never an exponent."""
+    size = abs(value)
+    if size >= 100 or value == 0:
+        return f"{value:.0f}"
+    if size >= 10:
+        return f"{value:.0f}" if abs(value - round(value)) < 0.05 else f"{value:.1f}"
+    return f"{value:.2g}" if size >= 0.001 else "0"
+
+
+def _scaled(value: float, base: int, names: Sequence[str]) -> str:
+    power = 0
+    while abs(value) >= base and power < len(names) - 1:
+        value /= base
+        power += 1
+    return f"{_digits(value)} {names[power]}".strip()

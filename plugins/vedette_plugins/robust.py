@@ -1,0 +1,166 @@
+"""Detector ``robust``: how far a series is from its own adaptive location, in its own scale.
+
+Idea: per series an exponentially weighted location and mean absolute deviation, both with gain
+1/n until ``span`` readings are seen, and both learning from readings clipped at ``CLIP`` scales
+(Huber's influence function), so that an outlier moves neither and a lasting level shift is accepted
+slowly. The reading that is judged is a short mean over ``smooth`` readings: a step shows at once
+and a single spike counts little. Scores are in units of the scale, on the side on which the
+instrument's ``alarm`` says a person cares.
+
+No opinion (NaN) while a series has been read fewer than ``warm_up`` times, or has not moved at
+least ``MOVES`` times (constant series), or is declared ``alarm="never"``. For a series with a
+declared ``limit`` a deviation under ``matters`` of that limit is never strange: a CPU that goes
+from 1 to 4 % is no one's incident, whatever its scale.
+
+Sources: Huber, Robust Estimation of a Location Parameter (1964); exponentially weighted moments as
+in West, Updating mean and variance estimates (CACM 1979). Deviation from them: the scale is the
+mean absolute deviation (no square, float32 safe), and gains are per reading, so a series read every
+10 s learns ten times slower than one read each second.
+Cost: 24 bytes of state per series; about 25 array operations a tick, 0.03 to 0.1 µs per series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from vedette.api import Detector, Evidence, StateArray, Window, hookimpl
+
+#: Readings further than this many scales from the location teach no more than one at that distance.
+CLIP = 4.0
+#: Changes of value after which a series is no longer taken for constant.
+MOVES = 3.0
+#: A scale is never under this part of the location: float32 and rounding noise is not strangeness.
+FLOOR = 0.01
+
+
+class RobustConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How quickly normal is learned, and what is too small to matter."""
+
+    warm_up: Annotated[
+        int, Meta(description="Readings of a series before it is judged at all.", ge=10)
+    ] = 60
+    span: Annotated[
+        int,
+        Meta(description="Readings over which location and scale are learned, once warm.", ge=30),
+    ] = 900
+    smooth: Annotated[
+        int, Meta(description="Readings of the short mean that is judged.", ge=1, le=60)
+    ] = 4
+    matters: Annotated[
+        float,
+        Meta(
+            description="Part of a declared limit below which a deviation is never strange.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.1
+
+
+class Robust(Detector):
+    """Adaptive location and scale per series, with clipped learning."""
+
+    name = "robust"
+    Config = RobustConfig
+    state: ClassVar[Mapping[str, StateArray]] = {
+        "count": StateArray(0.0),
+        "moves": StateArray(0.0),
+        "last": StateArray(float("nan"), transient=True),
+        "location": StateArray(float("nan")),
+        "scale": StateArray(0.0),
+        "fast": StateArray(float("nan"), transient=True),
+    }
+
+    def __init__(self, config: RobustConfig) -> None:
+        super().__init__(config)
+        self.warm_up = config.warm_up
+        self.span = float(config.span)
+        self.smoothing = np.float32(2.0 / (config.smooth + 1.0))
+        self.matters = config.matters
+        self._generation = -1
+        self._high = self._low = self._least = np.empty(0, dtype=np.float32)
+
+    def score(
+        self, window: Window, state: Mapping[str, NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        self._prepare(window)
+        now = window.values[:, -1]
+        fast, location = state["fast"], state["location"]
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            judged = fast + self.smoothing * (now - fast)
+            deviation = judged - location
+            wide = np.maximum(state["scale"], FLOOR * np.abs(location))
+            wide = np.maximum(wide, np.float32(1e-9))
+            scores = np.maximum(deviation * self._high, -deviation * self._low) / wide
+            scores = np.where(np.abs(deviation) < self._least, np.float32(0), scores)
+            silent = (
+                (state["count"] < self.warm_up)
+                | (state["moves"] < MOVES)
+                | (self._high + self._low == 0)
+            )
+        scores[silent] = np.nan
+        return np.maximum(scores, np.float32(0), out=scores)
+
+    def learn(self, window: Window, state: Mapping[str, NDArray[np.float32]]) -> None:
+        now = window.values[:, -1]
+        read = np.isfinite(now)
+        if not read.any():
+            return
+        count, location, scale = state["count"], state["location"], state["scale"]
+        fast, last, moves = state["fast"], state["last"], state["moves"]
+        first = read & np.isnan(location)
+        location[first] = now[first]
+        resumed = read & np.isnan(fast)
+        fast[resumed] = last[resumed] = now[resumed]
+        value = np.where(read, now, location)
+        np.add(count, read, out=count, casting="unsafe")
+        np.add(moves, value != np.where(read, last, location), out=moves, where=read)
+        gain = np.where(read, 1.0 / np.clip(count, 1.0, self.span), 0).astype(np.float32)
+        deviation = value - location
+        # While the scale is young it is still growing towards its size: nothing is clipped then.
+        reach = np.where(count > self.warm_up / 2, CLIP * scale + FLOOR * np.abs(location), np.inf)
+        clipped = np.clip(deviation, -reach, reach)
+        location += gain * clipped
+        scale += gain * (np.abs(clipped) - scale)
+        fast += np.where(read, self.smoothing * (value - fast), 0).astype(np.float32)
+        np.copyto(last, value, where=read)
+
+    def learning(
+        self, window: Window, state: Mapping[str, NDArray[np.float32]]
+    ) -> NDArray[np.bool_]:
+        self._prepare(window)
+        return (state["count"] < self.warm_up) & (self._high + self._low > 0)
+
+    def explain(
+        self, window: Window, state: Mapping[str, NDArray[np.float32]], row: int
+    ) -> Evidence:
+        location, scale = float(state["location"][row]), float(state["scale"][row])
+        low, high = location - 3 * scale, location + 3 * scale
+        series = window.series[row]
+        # What was never negative is not expected to become so.
+        if series is not None and series.instrument.unit != "Cel" and location >= 0:
+            low = max(0.0, low)
+        return Evidence(low, high)
+
+    def _prepare(self, window: Window) -> None:
+        """Derive what the instruments say about each row, once per generation."""
+        if window.generation == self._generation and len(self._high) == len(window.series):
+            return
+        sides = [one.instrument.alarm if one else "never" for one in window.series]
+        self._high = np.array([side in ("high", "both") for side in sides], dtype=np.float32)
+        self._low = np.array([side in ("low", "both") for side in sides], dtype=np.float32)
+        self._least = np.array(
+            [self.matters * (one.instrument.limit or 0.0) if one else 0.0 for one in window.series],
+            dtype=np.float32,
+        )
+        self._generation = window.generation
+
+
+@hookimpl
+def register_detectors() -> list[type[Detector]]:
+    return [Robust]

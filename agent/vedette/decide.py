@@ -202,9 +202,9 @@ class Decider:
     ) -> None:
         known = ~np.isnan(scores)
         judgement.seen += known
-        # In a run of strange readings, or while a finding is open, learn next to nothing.
-        run = judgement.is_open | (strange & (judgement.strange_count >= CONFIRM_READINGS))
-        weight = np.where(known, np.where(run, STRANGE_TEACHES, 1.0), 0.0).astype(np.float32)
+        # From what is strange, or while a finding is open, learn next to nothing.
+        odd = judgement.is_open | strange
+        weight = np.where(known, np.where(odd, STRANGE_TEACHES, 1.0), 0.0).astype(np.float32)
         with np.errstate(invalid="ignore"):
             beyond = scores > judgement.quantile
             surplus = np.where(beyond, scores - judgement.quantile, 0)

@@ -149,6 +149,20 @@ def load(path: Path, detectors: Sequence[Detector], digests: Mapping[str, str]) 
         return None
 
 
+def warm(saved: Saved, index: int, learned: Learned, row: int) -> dict[str, Arrays]:
+    """Give one row what was saved at ``index``; return the saved tails per detector, ``()``."""
+    tails: dict[str, Arrays] = {}
+    for detector, arrays in saved.arrays.items():
+        held = learned.arrays.get(detector, {})
+        for part, array in arrays.items():
+            kind, _, name = part.partition("/")
+            if kind == "state" and name in held:
+                held[name][row] = array[index]
+            elif kind == "tail":
+                tails.setdefault(detector, {})[name] = array[index]
+    return tails
+
+
 def _usable(
     meta: Mapping[str, Mapping[str, Mapping[str, object]]],
     parts: Mapping[str, NDArray[np.float32]],

@@ -27,7 +27,7 @@ def amount(value: float, unit: str, *, rate: bool = False) -> str:
         return "unknown"
     per = "/s" if rate else ""
     if (unit == "1" and not rate) or (unit == "s" and rate):
-        return f"{_digits(value * 100)} %"
+        return f"{_percent(value * 100)} %"
     if unit == "By":
         return f"{_scaled(value, 1024, _BINARY)}{per}"
     if unit == "s":
@@ -126,6 +126,11 @@ def _what(finding: Finding, past: bool) -> str:
         return f"Traffic of network interface {subject} {be} unusual ({rest} {value})"
     side = "low" if finding.observed < finding.low else "high"
     return f"{named(series)} {be} unusually {side} ({value})"
+
+
+def _percent(value: float) -> str:
+    """Return per cent without decimals, but not 0 for what is there."""
+    return f"{value:.0f}" if abs(value) >= 1 or abs(value) < 0.05 else f"{value:.1f}"
 
 
 def _digits(value: float) -> str:

@@ -3,9 +3,10 @@
 Idea: per series an exponentially weighted location and mean absolute deviation, both with gain
 1/n until ``span`` readings are seen, and both learning from readings clipped at ``CLIP`` scales
 (Huber's influence function), so that an outlier moves neither and a lasting level shift is accepted
-slowly. The reading that is judged is a short mean over ``smooth`` readings: a step shows at once
-and a single spike counts little. Scores are in units of the scale, on the side on which the
-instrument's ``alarm`` says a person cares.
+slowly. A reading is as strange as the lesser of two: the newest reading, and a short mean over
+``smooth`` readings. So a step shows within a few readings, a single spike counts little, and what
+is over is over at once. Scores are in units of the scale, on the side on which the instrument's
+``alarm`` says a person cares.
 
 No opinion (NaN) while a series has been read fewer than ``warm_up`` times, or has not moved at
 least ``MOVES`` times (constant series), or is declared ``alarm="never"``. For a series with a
@@ -92,19 +93,21 @@ class Robust(Detector):
         now = window.values[:, -1]
         fast, location = state["fast"], state["location"]
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            judged = fast + self.smoothing * (now - fast)
-            deviation = judged - location
+            lasting = fast + self.smoothing * (now - fast) - location
+            newest = now - location
+            above = np.minimum(lasting, newest)
+            below = np.minimum(-lasting, -newest)
+            deviation = np.maximum(above * self._high, below * self._low)
             wide = np.maximum(state["scale"], FLOOR * np.abs(location))
-            wide = np.maximum(wide, np.float32(1e-9))
-            scores = np.maximum(deviation * self._high, -deviation * self._low) / wide
-            scores = np.where(np.abs(deviation) < self._least, np.float32(0), scores)
+            scores = deviation / np.maximum(wide, np.float32(1e-9))
+            scores = np.where(deviation < self._least, np.float32(0), scores)
             silent = (
                 (state["count"] < self.warm_up)
                 | (state["moves"] < MOVES)
                 | (self._high + self._low == 0)
             )
         scores[silent] = np.nan
-        return np.maximum(scores, np.float32(0), out=scores)
+        return np.maximum(scores, np.float32(0))
 
     def learn(self, window: Window, state: Mapping[str, NDArray[np.float32]]) -> None:
         now = window.values[:, -1]

@@ -1,0 +1,410 @@
+"""The daemon: builds all parts, runs them, and ends them in the right order.
+
+The main thread only waits: for signals, and for the moment the service manager's watchdog wants a
+sign of life, which it gets only while the pipeline makes progress.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import platform
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from vedette import assembly, identity, logs
+from vedette._version import __version__
+from vedette.api import Host, Problem
+from vedette.config import Config, bootstrap, load
+from vedette.control import ControlError, ControlServer
+from vedette.correlate import Correlator, IncidentChange
+from vedette.lanes import Lanes
+from vedette.paths import Places, places
+from vedette.pipeline import Pipeline, Settings, View
+from vedette.registry import Registry, discover
+from vedette.service import ServiceManager
+from vedette.ship import Shipper
+from vedette.spool import Spool, SpoolError
+from vedette.table import SeriesTable
+
+log = logging.getLogger(__name__)
+
+#: The pipeline counts as stuck when it showed no progress for so long; its tick is a second.
+STUCK_AFTER_S = 30.0
+#: Within 5 s everything is flushed and ended: what each part may take of it.
+LANES_STOP_S, PIPELINE_STOP_S, DRAIN_S = 1.0, 1.5, 1.5
+#: Ticks kept in the ring: evidence reaches from 2 minutes before an onset to 8 after it, and the
+#: level rules look back 10 minutes.
+RING_TICKS = 720
+#: A series not read for this long is given up.
+EXPIRE_S = 600.0
+
+
+def run(config_path: Path | None, state_dir: Path | None) -> int:
+    """Run until SIGTERM or SIGINT; return the exit code (2: it could not start)."""
+    default = places()
+    config, registry, problems = read(config_path, default)
+    logs.set_up(config.agent.log_level if config else "info")
+    for problem in problems:
+        sys.stderr.write(f"vedette: {describe(problem)}\n")
+    if config is None:
+        return 2
+    directory = state_dir or Path(config.agent.state_dir or default.state_dir)
+    try:
+        identity.prepare(directory)
+        lock = identity.lock(directory)
+        agent = Agent(config, registry, directory, config_path)
+        agent.start()
+    except (identity.StateDirError, SpoolError, ControlError) as error:
+        sys.stderr.write(f"vedette: {error}\n")
+        return 2
+    try:
+        agent.wait()
+    finally:
+        agent.stop()
+        os.close(lock)
+    return 0
+
+
+def read(path: Path | None, default: Places) -> tuple[Config | None, Registry, tuple[Problem, ...]]:
+    """Discover plugins and read the configuration; None when it has errors."""
+    section, _ = bootstrap(path, places=[default.config])
+    registry = discover(
+        plugins_dir=Path(section.plugins_dir or default.plugins_dir), disable=section.disable
+    )
+    config, problems = load(path, registry, places=[default.config])
+    return config, registry, tuple(problems)
+
+
+def describe(problem: Problem) -> str:
+    """Return a problem as one line: place, severity, text."""
+    place = (
+        f"{problem.file}:{problem.line}: "
+        if problem.line
+        else (f"{problem.file}: " if problem.file else "")
+    )
+    return f"{place}{problem.severity}: {problem.text}"
+
+
+class Agent:
+    """All parts of one running daemon."""
+
+    def __init__(
+        self, config: Config, registry: Registry, directory: Path, config_path: Path | None
+    ) -> None:
+        self.config = config
+        self.registry = registry
+        self.directory = directory
+        self.config_path = config_path
+        self.host = Host()
+        self.machine = identity.machine_id()
+        self.identity = identity.identify(directory, self.machine)
+        self.manager = ServiceManager()
+        self.started = time.monotonic()
+        self.stopping = False
+        self._cpu = (time.monotonic(), time.process_time())
+        self._cpu_share = 0.0
+        self._wake = threading.Event()
+        self._reload = False
+        self.spool = Spool(
+            directory / "spool",
+            agent_id=self.identity.id,
+            segment_bytes=config.spool.segment,
+            cap_bytes=config.spool.cap,
+        )
+        self.shipper = self._make_shipper()
+        self.pipeline = Pipeline(
+            self._settings(),
+            assembly.detectors(config, registry),
+            table=SeriesTable(
+                ticks=RING_TICKS,
+                max_series=config.agent.max_series,
+                max_per_collector=config.agent.max_series_per_collector,
+                expire_ticks=int(EXPIRE_S / config.agent.interval),
+            ),
+            correlator=Correlator(
+                gather_ns=int(config.incidents.gather * 1e9),
+                resolve_after_ns=int(config.incidents.resolve_after * 1e9),
+                keep=config.incidents.keep,
+            ),
+            spool=self.spool,
+            shipped=self._shipped,
+            request=self._request,
+            notify=self._incident_changed,
+            heartbeat=self._heartbeat,
+        )
+        self.lanes = self._make_lanes()
+        self.control = ControlServer(
+            directory,
+            {"status": self._status, "incidents": self._incidents, "incident": self._incident},
+        )
+
+    # ------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Start every part; signals are handled from here on."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        self.control.start()
+        self.pipeline.start()
+        self.shipper.start()
+        self.lanes.start()
+        # What was made so far lives as long as the process: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
+        log.info(
+            "agent state=started version=%s pid=%d agent=%s state_dir=%s config=%s",
+            __version__,
+            os.getpid(),
+            self.identity.id,
+            self.directory,
+            self.config.path or "defaults",
+        )
+        self.manager.notify("READY=1", f"STATUS={len(self.config.collectors)} collectors")
+
+    def wait(self) -> None:
+        """Return when the agent is asked to stop; reload and feed the watchdog meanwhile."""
+        patience = self.manager.watchdog_s / 2 if self.manager.watchdog_s else None
+        while not self.stopping:
+            self._wake.wait(patience)
+            self._wake.clear()
+            if self._reload:
+                self._reload = False
+                self.reload()
+            if time.monotonic() - self.pipeline.beat < STUCK_AFTER_S:
+                view = self.pipeline.view
+                text = f"STATUS={view.series} series, {self._open_incidents(view)} open incidents"
+                self.manager.notify("WATCHDOG=1", text)
+
+    def stop(self) -> None:
+        """End every part: sources first, then what flushes, then what sends."""
+        self.stopping = True
+        self.manager.notify("STOPPING=1")
+        self.lanes.stop(LANES_STOP_S)
+        if not self.pipeline.stop(PIPELINE_STOP_S):
+            log.error("pipeline state=stuck, the open window is lost")
+        self.shipper.stop(DRAIN_S)
+        self.spool.close()
+        self.control.stop()
+        log.info("agent state=stopped")
+
+    def reload(self) -> None:
+        """Take over a changed configuration; with an error in it everything stays as it is."""
+        self.manager.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        config, registry, problems = read(self.config_path, places())
+        for problem in problems:
+            log.warning("configuration %s", describe(problem))
+        if config is None:
+            log.error("reload state=refused, the old configuration stays")
+            self.manager.notify("READY=1")
+            return
+        if (config.agent.interval, config.spool) != (self.config.agent.interval, self.config.spool):
+            log.warning("agent.interval and [spool] take effect at the next start only")
+        self.lanes.stop(LANES_STOP_S)
+        self.shipper.stop(0.0)
+        self.config, self.registry = config, registry
+        logging.getLogger().setLevel(config.agent.log_level.upper())
+        self.shipper = self._make_shipper()
+        self.lanes = self._make_lanes()
+        detectors, settings = assembly.detectors(config, registry), self._settings()
+        correlator = self.pipeline.correlator
+
+        def adopt() -> None:
+            correlator.gather_ns = int(config.incidents.gather * 1e9)
+            correlator.resolve_after_ns = int(config.incidents.resolve_after * 1e9)
+            self.pipeline.adopt(detectors, settings)
+
+        self.pipeline.submit(adopt)
+        self.shipper.start()
+        self.lanes.start()
+        log.info("reload state=done config=%s", config.path or "defaults")
+        self.manager.notify("READY=1")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._reload = True
+        else:
+            self.stopping = True
+        self._wake.set()
+
+    # ------------------------------------------------------------ parts
+
+    def _settings(self) -> Settings:
+        config = self.config
+        resource = {
+            "service.name": "vedette",
+            "service.instance.id": self.identity.id,
+            "host.name": socket.gethostname(),
+            "host.id": self.machine,
+        }
+        return Settings(
+            interval_ns=int(config.agent.interval * 1e9),
+            window_ns=int(config.agent.window * 1e9),
+            settle_ns=int(config.agent.settle * 1e9),
+            resource={**config.agent.labels, **resource},
+            state_dir=self.directory,
+            digests=assembly.digests(config.detectors),
+        )
+
+    def _make_lanes(self) -> Lanes:
+        return Lanes(
+            assembly.assignments(self.config, self.registry, self.host),
+            self.pipeline.deliver,
+            base_interval_s=self.config.agent.interval,
+            max_series=self.config.agent.max_series_per_collector,
+        )
+
+    def _make_shipper(self) -> Shipper:
+        outputs = assembly.outputs(self.config, self.registry)
+        self.spool.attach(outputs.keys())
+        # Only spreads retries over the fleet: nothing secret depends on it.
+        return Shipper(self.spool, outputs, random=random.Random())  # noqa: S311
+
+    # A reload replaces shipper and lanes: the pipeline must always reach those of now.
+
+    def _shipped(self) -> None:
+        self.shipper.wake()
+
+    def _request(self, resource: str) -> None:
+        self.lanes.request(resource)
+
+    def _incident_changed(self, change: IncidentChange) -> None:
+        self.registry.notify("incident_changed", incident=change.incident, previous=change.previous)
+
+    # ------------------------------------------------------------ what others are told
+
+    @staticmethod
+    def _open_incidents(view: View) -> int:
+        return sum(1 for incident in view.incidents if incident.state == "open")
+
+    def _health(self, view: View) -> tuple[str, ...]:
+        """Return what is wrong with the agent itself, in words; empty when nothing is."""
+        reasons = [
+            f"collector {one.name} is {one.state}: {one.reason}"
+            for one in self.lanes.status()
+            if one.state in ("failing", "stuck")
+        ]
+        reasons += [
+            f"destination {one.name} is failing: {one.reason}"
+            for one in self.shipper.status()
+            if one.state == "failing"
+        ]
+        if view.unsaved:
+            reasons.append("the spool cannot be written")
+        if time.monotonic() - self.pipeline.beat > STUCK_AFTER_S:
+            reasons.append("the pipeline makes no progress")
+        return tuple(reasons)
+
+    def _cost(self) -> tuple[float, int]:
+        """Return the share of one core used since the last look (at least 5 s ago), and RSS."""
+        now, used = time.monotonic(), time.process_time()
+        since, before = self._cpu
+        if now - since >= 5.0:
+            self._cpu_share = (used - before) / (now - since)
+            self._cpu = (now, used)
+        try:
+            with open("/proc/self/statm", "rb") as file:
+                pages = int(file.read().split()[1])
+        except OSError:
+            pages = 0
+        return self._cpu_share, pages * os.sysconf("SC_PAGE_SIZE")
+
+    def _heartbeat(self, view: View) -> Mapping[str, Any]:
+        reasons = self._health(view)
+        cpu_share, rss = self._cost()
+        backlogs = [self.spool.backlog(name) for name in output_names(self.config)]
+        return {
+            "vedette.version": __version__,
+            "vedette.health": "degraded" if reasons else "ok",
+            "vedette.health.reasons": list(reasons),
+            "vedette.uptime": round(time.monotonic() - self.started, 1),
+            "vedette.stopping": self.stopping,
+            "vedette.interval": float(self.config.agent.interval),
+            "vedette.series": view.series,
+            "vedette.learning": round(view.learning, 3),
+            "vedette.collectors": {one.name: one.state for one in self.lanes.status()},
+            "vedette.spool.batches": sum(one.batches for one in backlogs),
+            "vedette.spool.bytes": sum(one.bytes for one in backlogs),
+            "vedette.dropped": view.dropped + self.spool.counters().dropped,
+            "vedette.incidents.open": self._open_incidents(view),
+            "vedette.config.digest": self.config.digest,
+            "vedette.cpu": round(cpu_share, 5),
+            "vedette.rss": rss,
+            "os.description": _os_description(),
+            "host.cpu.count": os.cpu_count() or 0,
+            "host.memory.total": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        }
+
+    def _status(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        view = self.pipeline.view
+        reasons = self._health(view)
+        cpu_share, rss = self._cost()
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "agent": self.identity.id,
+            "epoch": self.spool.epoch,
+            "uptime_s": round(time.monotonic() - self.started, 1),
+            "health": "degraded" if reasons else "ok",
+            "reasons": reasons,
+            "config": self.config.path,
+            "config_digest": self.config.digest,
+            "state_dir": str(self.directory),
+            "series": view.series,
+            "learning": view.learning,
+            "findings": view.findings,
+            "tick_cost_s": view.tick_cost_s,
+            "dropped": {
+                "frames": view.frames_dropped,
+                "samples": view.samples_refused,
+                "findings": view.findings_dropped,
+                "reports": view.reports_dropped,
+            },
+            "errors": view.errors,
+            "collectors": msgspec.to_builtins(self.lanes.status()),
+            "destinations": msgspec.to_builtins(self.shipper.status()),
+            "spool": msgspec.to_builtins(self.spool.counters()),
+            "incidents_open": self._open_incidents(view),
+            "cpu_share": cpu_share,
+            "rss_bytes": rss,
+        }
+
+    def _incidents(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        everything = bool(request.get("all", False))
+        return {
+            "incidents": [
+                msgspec.to_builtins(one)
+                for one in self.pipeline.view.incidents
+                if everything or one.state == "open"
+            ]
+        }
+
+    def _incident(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        wanted = str(request.get("id", ""))
+        for incident in self.pipeline.view.incidents:
+            if incident.id == wanted:
+                return {"incident": msgspec.to_builtins(incident)}
+        raise LookupError(f"no incident has the id {wanted!r}")
+
+
+def output_names(config: Config) -> tuple[str, ...]:
+    """Return the ids of the enabled outputs."""
+    return tuple(one.id for one in config.outputs if one.enabled)
+
+
+def _os_description() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.platform())
+    except OSError:
+        return platform.platform()

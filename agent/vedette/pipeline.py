@@ -1,0 +1,431 @@
+"""Turn frames into findings, incidents and reports: one thread that owns every mutable thing.
+
+Frames come in over a bounded queue. The first frame of a tick opens it; the tick is closed when all
+collectors that were due have delivered (learned from their rhythm), or ``GRACE_S`` later. Closing a
+tick is the loop of the architecture: table, detectors (score, decide, learn), correlator,
+summariser; at the end of a window its report goes to the spool.
+
+Everything another thread may know of it is the immutable ``view``.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from vedette import evidence, incident_store, models, otlp
+from vedette.api import Detector, Frame, Incident
+from vedette.correlate import Correlator, IncidentChange
+from vedette.decide import Decider, FindingChange
+from vedette.reporter import Reporter, Store
+from vedette.table import SeriesTable
+
+log = logging.getLogger(__name__)
+
+#: Seconds a tick waits for collectors that were due and have not delivered.
+GRACE_S = 0.4
+#: Batches of frames that may wait; beyond it the oldest are dropped and counted.
+QUEUE_MAX = 256
+#: A tick this far behind the last one means that the clock was set back.
+STEP_BACK_NS = 5_000_000_000
+#: Seconds between saves of what was learned, and ticks between looks for series that went away.
+SAVE_EVERY_S = 300.0
+EXPIRE_EVERY_TICKS = 60
+#: While an incident gathers, who uses what is asked for this often.
+ASK_EVERY_NS = 2_000_000_000
+STATE_FILE = "learned.state"
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The times the pipeline works by, in ns, and what is constant of its reports."""
+
+    interval_ns: int
+    window_ns: int
+    settle_ns: int
+    resource: Mapping[str, str]
+    state_dir: Path
+    #: Digest of the configuration each detector runs under.
+    digests: Mapping[str, str] = {}
+
+
+class View(msgspec.Struct, frozen=True):
+    """What others may know of the pipeline: newest tick, counts, incidents."""
+
+    tick_ns: int = 0
+    window_start_ns: int = 0
+    window_end_ns: int = 0
+    series: int = 0
+    learning: float = 1.0
+    findings: int = 0
+    incidents: tuple[Incident, ...] = ()
+    frames_dropped: int = 0
+    samples_refused: int = 0
+    findings_dropped: int = 0
+    reports_dropped: int = 0
+    unsaved: int = 0
+    errors: int = 0
+    tick_cost_s: float = 0.0
+
+    @property
+    def dropped(self) -> int:
+        """Everything dropped since the start, whatever it was."""
+        return (
+            self.frames_dropped + self.samples_refused + self.findings_dropped
+        ) + self.reports_dropped
+
+
+class Pipeline:
+    """The loop. ``deliver`` and ``submit`` may be called from any thread, all else from its own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        detectors: Sequence[Detector],
+        *,
+        table: SeriesTable,
+        correlator: Correlator,
+        spool: Store | None,
+        shipped: Callable[[], None] = lambda: None,
+        request: Callable[[str], None] = lambda resource: None,
+        notify: Callable[[IncidentChange], None] = lambda change: None,
+        heartbeat: Callable[[View], Mapping[str, otlp.AttributeValue]] = lambda view: {},
+        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.table = table
+        self.correlator = correlator
+        self.decider = Decider()
+        self.learned = models.Learned(detectors, table.capacity)
+        self.reporter = Reporter(
+            table,
+            spool,
+            settings.resource,
+            interval_ns=settings.interval_ns,
+            window_ns=settings.window_ns,
+            settle_until_ns=wall_ns() + settings.settle_ns,
+            heartbeat=lambda: heartbeat(self.view),
+            shipped=shipped,
+        )
+        self.view = View()
+        #: Monotonic seconds of the last sign of progress; the watchdog looks at it.
+        self.beat = monotonic()
+        self._request = request
+        self._notify = notify
+        self._wall_ns = wall_ns
+        self._monotonic = monotonic
+        self._queue: queue.Queue[tuple[Frame, ...] | Callable[[], None]] = queue.Queue(QUEUE_MAX)
+        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+        self._stopping = threading.Event()
+        self._open_tick: int | None = None
+        self._open_until = 0.0
+        self._last_tick = 0
+        self._rhythm: dict[str, tuple[int, int]] = {}
+        self._arrived: set[str] = set()
+        self._ticks = 0
+        self._saved_at = monotonic()
+        self._frames_dropped = 0
+        self._errors = 0
+        self._failing = False
+        self._asked: dict[str, int] = {}
+        self._warm: models.Saved | None = None
+        self._warm_rows: dict[str, int] = {}
+
+    # ------------------------------------------------------------ from any thread
+
+    def start(self) -> None:
+        """Take up what an earlier run left, then run until ``stop``."""
+        self.restore()
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Close the open window, save everything, end the thread; False when it did not in time."""
+        self._stopping.set()
+        self.submit(lambda: None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def deliver(self, frames: tuple[Frame, ...]) -> None:
+        """Hand over frames of one tick; never blocks, drops the oldest when the queue is full."""
+        self._put(frames)
+
+    def submit(self, command: Callable[[], None]) -> None:
+        """Run a function on the pipeline's thread, between ticks."""
+        self._put(command)
+
+    def _put(self, item: tuple[Frame, ...] | Callable[[], None]) -> None:
+        while True:
+            try:
+                self._queue.put_nowait(item)
+                return
+            except queue.Full:
+                try:
+                    lost = self._queue.get_nowait()
+                except queue.Empty:
+                    continue
+                if callable(lost):  # a command is never lost, the frames at hand are
+                    item, lost = lost, item
+                if not callable(lost):
+                    self._frames_dropped += len(lost)
+
+    # ------------------------------------------------------------ the loop
+
+    def _run(self) -> None:
+        while not (self._stopping.is_set() and self._queue.empty()):
+            self.beat = self._monotonic()
+            timeout = 2.0
+            if self._open_tick is not None:
+                timeout = max(0.0, self._open_until - self._monotonic())
+            try:
+                item = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+            except queue.Empty:
+                if self._open_tick is not None:
+                    self._guarded(self._close_tick)
+                continue
+            if callable(item):
+                self._guarded(item)
+            else:
+                self._guarded(self.take, item)
+        self._guarded(self.finish)
+
+    def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
+        """Run one step of the loop; a defect in it is said and counted, and the loop goes on."""
+        try:
+            step(*arguments)
+        except Exception:
+            self._errors += 1
+            if not self._failing:
+                log.exception("pipeline state=failing")
+            self._failing = True
+        else:
+            if self._failing:
+                self._failing = False
+                log.info("pipeline state=ok")
+
+    def restore(self) -> None:
+        """Take up the incidents and the learned state of an earlier run."""
+        directory = self.settings.state_dir
+        self.correlator.restore(incident_store.load(directory), self._wall_ns())
+        self._warm = models.load(
+            directory / STATE_FILE, self.learned.detectors, self.settings.digests
+        )
+        if self._warm is not None:
+            self._warm_rows = {key: row for row, key in enumerate(self._warm.keys)}
+        self._publish(0.0)
+
+    def take(self, frames: tuple[Frame, ...]) -> None:
+        """Take frames as ``deliver`` handed them over; closes the tick when it is complete."""
+        for frame in frames:
+            self._take(frame)
+        if self._open_tick is not None and self._complete(self._open_tick):
+            self._close_tick()
+
+    def finish(self) -> None:
+        """Close the open tick and window, and save everything."""
+        if self._open_tick is not None:
+            self._close_tick()
+        if self._last_tick:
+            self.reporter.close(min(self.reporter.end_ns, self._last_tick))
+        self._save_learned()
+        self._save_incidents()
+        self._publish(0.0)
+
+    def _take(self, frame: Frame) -> None:
+        tick = frame.tick_ns
+        if tick < self._last_tick - STEP_BACK_NS:
+            self._clock_was_set_back(tick)
+        if self._open_tick is not None and tick > self._open_tick:
+            self._close_tick()
+        if self._open_tick is None and tick > self._last_tick:
+            self._open_tick = tick
+            self._open_until = self._monotonic() + GRACE_S
+            self._arrived.clear()
+        # A late frame, or one asked for off schedule, is of the tick that is open when it comes.
+        created = self.table.put(frame)
+        if len(created):
+            self._welcome(created.tolist())
+        if frame.usages:
+            self.correlator.observe(frame.usages)
+        if tick == self._open_tick:
+            self._arrived.add(frame.collector)
+        before = self._rhythm.get(frame.collector)
+        if before is None or tick > before[0]:
+            self._rhythm[frame.collector] = (tick, tick - before[0] if before else 0)
+
+    def _complete(self, tick: int) -> bool:
+        """Whether every collector whose rhythm makes it due at this tick has delivered."""
+        return all(
+            collector in self._arrived or last + period != tick
+            for collector, (last, period) in self._rhythm.items()
+        )
+
+    def _clock_was_set_back(self, tick: int) -> None:
+        log.warning("clock was set back seconds=%.0f", (self._last_tick - tick) / 1e9)
+        if self._open_tick is not None:
+            self._close_tick()
+        self.reporter.reset(self._last_tick)
+        self._last_tick = 0
+        self._rhythm.clear()
+
+    def _close_tick(self) -> None:
+        tick = self._open_tick
+        if tick is None:
+            return
+        began = time.perf_counter()
+        self._open_tick = None
+        self._last_tick = tick
+        self._ticks += 1
+        self.reporter.before(tick)
+        column = self.table.close_tick(tick)
+        changes = self._detect()
+        self._tell(self.correlator.step(tick, changes))
+        self._ask(tick)
+        self.reporter.fold(tick, column)
+        if self._ticks % EXPIRE_EVERY_TICKS == 0:
+            self._expire(tick)
+        if self._monotonic() - self._saved_at >= SAVE_EVERY_S:
+            self._save_learned()
+        self._publish(time.perf_counter() - began)
+
+    def _detect(self) -> list[FindingChange]:
+        self.learned.grow(self.table.capacity)
+        changes: list[FindingChange] = []
+        for detector in self.learned.detectors:
+            window = self.table.window(detector.lookback)
+            state = self.learned.arrays[detector.name]
+            scores = detector.score(window, state)
+            changes += self.decider.step(detector, scores, window, state)
+            detector.learn(window, state)
+        return changes
+
+    def _ask(self, tick: int) -> None:
+        """Ask for fresh readings of who uses what while an incident gathers."""
+        wanted = self.correlator.wanted()
+        if not wanted:
+            self._asked.clear()
+        for resource in wanted:
+            if tick - self._asked.get(resource, 0) >= ASK_EVERY_NS:
+                self._asked[resource] = tick
+                self._request(resource)
+
+    # ------------------------------------------------------------ series that come and go
+
+    def _welcome(self, rows: Sequence[int]) -> None:
+        """Give series that are new to the table what an earlier run learned of them."""
+        self.learned.grow(self.table.capacity)
+        if self._warm is None:
+            return
+        for row in rows:
+            series = self.table.series[row]
+            saved = self._warm_rows.get(series.key) if series is not None else None
+            if saved is not None:
+                tails = models.warm(self._warm, saved, self.learned, row)
+                for name, tail in tails.items():
+                    self.decider.restore(name, row, tail, self.table.capacity)
+
+    def _expire(self, tick: int) -> None:
+        expired = self.table.expire()
+        if expired is None:
+            return
+        changes = self.decider.forget(expired.rows, tick)
+        self.learned.forget(expired.rows)
+        self.reporter.forget(expired.rows, expired.series)
+        self._tell(self.correlator.step(tick, changes))
+
+    # ------------------------------------------------------------ telling and keeping
+
+    def _tell(self, changes: Sequence[IncidentChange]) -> None:
+        """Complete incidents with evidence, make them durable, then tell who listens."""
+        if not changes:
+            return
+        complete = []
+        for change in changes:
+            incident = self._with_evidence(change.incident)
+            self.correlator.attach(incident)
+            complete.append(IncidentChange(change.change, incident, change.previous))
+            log.info(
+                "incident change=%s id=%s severity=%s title=%r",
+                change.change,
+                incident.id,
+                incident.severity,
+                incident.title,
+            )
+        self.reporter.tell(complete)
+        self._save_incidents()
+        for one in complete:
+            self._notify(one)
+
+    def _with_evidence(self, incident: Incident) -> Incident:
+        tracks = evidence.cut(
+            incident,
+            self.table.window(),
+            self.settings.interval_ns,
+            lambda key: self.correlator.band(incident.id, key),
+        )
+        return msgspec.structs.replace(incident, evidence=tracks)
+
+    def adopt(self, detectors: Sequence[Detector], settings: Settings) -> None:
+        """Take over the detectors and times of a new configuration (on the pipeline's thread)."""
+        self.settings = settings
+        self.reporter.window_ns = settings.window_ns
+        self.reporter.resource = settings.resource
+        dropped = self.decider.drop([one.name for one in detectors], self._last_tick)
+        self._tell(self.correlator.step(self._last_tick, dropped))
+        self.learned.adopt(detectors)
+
+    def _save_incidents(self) -> None:
+        try:
+            incident_store.save(self.settings.state_dir, self.correlator.incidents)
+        except OSError as error:
+            log.error("incidents cannot be saved reason=%s", error)
+
+    def _save_learned(self) -> None:
+        self._saved_at = self._monotonic()
+        tails = {one.name: self.decider.arrays(one.name) for one in self.learned.detectors}
+        path = self.settings.state_dir / STATE_FILE
+        try:
+            models.save(
+                path,
+                self.learned,
+                tails,
+                self.table.series,
+                self.settings.digests,
+                self._wall_ns(),
+            )
+        except OSError as error:
+            log.error("learned state cannot be saved reason=%s", error)
+
+    def _learning(self) -> float:
+        """Return the share of series that are still too new for an opinion."""
+        if not self._ticks:
+            return 1.0
+        window = self.table.window(1)
+        masks = [
+            one.learning(window, self.learned.arrays[one.name]) for one in self.learned.detectors
+        ]
+        waiting = max((int(mask.sum()) for mask in masks if mask is not None), default=0)
+        return min(1.0, waiting / max(len(self.table), 1))
+
+    def _publish(self, cost_s: float) -> None:
+        self.view = View(
+            tick_ns=self._last_tick,
+            window_start_ns=self.reporter.start_ns,
+            window_end_ns=self.reporter.end_ns,
+            series=len(self.table),
+            learning=self._learning(),
+            findings=self.decider.open,
+            incidents=self.correlator.incidents,
+            frames_dropped=self._frames_dropped,
+            samples_refused=self.table.refused.total(),
+            findings_dropped=self.correlator.dropped,
+            reports_dropped=self.reporter.dropped,
+            unsaved=self.reporter.unsaved,
+            errors=self._errors,
+            tick_cost_s=cost_s,
+        )

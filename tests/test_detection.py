@@ -1,0 +1,277 @@
+"""Detection end to end on simulated hosts: the real pipeline, one second at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from vedette.api import Detector, Series, Usage, counter, gauge
+from vedette_plugins.level import Level, LevelConfig
+from vedette_plugins.robust import Robust, RobustConfig
+
+S = 1_000_000_000
+BUSY = gauge("vedette.cpu.busy", "1", "Busy.", resource="cpu", alarm="high", limit=1.0)
+CORE = gauge("vedette.cpu.core.busy", "1", "Core.", ("cpu",), resource="cpu", alarm="never")
+MEMORY = gauge(
+    "system.memory.utilization",
+    "1",
+    "Memory.",
+    ("system.memory.state",),
+    resource="memory",
+    alarm="high",
+    limit=1.0,
+)
+DISK = counter("system.disk.io", "By", "Disk.", ("device",), resource="disk", alarm="high")
+FULL = gauge(
+    "system.filesystem.utilization",
+    "1",
+    "Filesystem.",
+    ("mountpoint",),
+    resource="filesystem",
+    alarm="high",
+    limit=1.0,
+)
+
+
+def detectors() -> list[Detector]:
+    return [Robust(RobustConfig()), Level(LevelConfig())]
+
+
+class Host:
+    """Readings of an ordinary host, with noise of a seeded generator."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.random = np.random.default_rng(seed)
+        self.written = 0.0
+        self.load = 0.0
+        self.held = 0.0
+
+    def readings(self) -> dict[Series, float]:
+        noise = self.random.normal
+        self.written += max(0.0, self.random.exponential(2e5) * (self.random.random() < 0.2))
+        busy = min(1.0, max(0.0, 0.04 + noise(0, 0.015) + self.load))
+        return {
+            BUSY.series(): busy,
+            CORE.series("0"): busy,
+            CORE.series("1"): busy,
+            MEMORY.series("used"): 0.3 + noise(0, 0.001) + self.held,
+            DISK.series("vda"): self.written,
+            FULL.series("/"): 0.5,
+        }
+
+
+def usages(load: float) -> list[Usage]:
+    made = [Usage("cpu", "process", "database", "100", 0.02, "2 % of 2 cores")]
+    if load:
+        made += [
+            Usage("cpu", "process", "stress", pid, load / 2, f"{load / 2:.0%} of 2 cores")
+            for pid in ("4711", "4712")
+        ]
+    return made
+
+
+@pytest.fixture
+def host(tmp_path: Path, simulated_host: type) -> Iterator[object]:
+    return simulated_host(tmp_path, detectors())
+
+
+def learn(host, source: Host, seconds: int = 300) -> None:
+    for second in range(seconds):
+        assert host.tick(source.readings(), usages(0) if second % 10 == 0 else ()) == []
+
+
+def test_a_cpu_hog_is_one_incident_that_names_the_process(host) -> None:
+    source = Host()
+    learn(host, source)
+    source.load = 0.95
+    told = []
+    began = host.now_s
+    for second in range(40):
+        # The agent asks for a scan while the incident gathers; scans come every 10 s otherwise.
+        asked = bool(host.asked) and host.asked[-1][0] == host.now_s
+        told += host.tick(source.readings(), usages(0.97) if asked or second % 10 == 9 else ())
+    opened = [one for one in told if one.change == "opened"]
+    assert len(opened) == 1
+    incident = opened[0].incident
+    assert incident.opened_ns / S - began <= 12
+    assert abs(incident.onset_ns / S - began) <= 3
+    assert incident.resource == "cpu"
+    assert incident.suspects[0].name == "stress"
+    assert "process `stress` (pid 4711) uses 97 %" in incident.title
+    assert "usual range 0.4 to 8 %" in incident.title
+    assert incident.evidence[0].series == "vedette.cpu.busy"
+    assert len(incident.evidence[0].values) > 100
+    assert host.incidents[0].severity == "warning"
+    source.load = 0.0
+    for _ in range(90):
+        told += host.tick(source.readings())
+    assert [one.change for one in told] == ["opened", "updated", "resolved"]
+    over = told[-1].incident
+    assert over.state == "resolved"
+    assert "was" in over.title
+    assert over.resolved_ns is not None
+    assert abs(over.resolved_ns / S - (began + 40)) < 20
+
+
+def test_the_second_hog_is_noticed_like_the_first(host) -> None:
+    source = Host()
+    learn(host, source)
+    for _ in range(3):
+        source.load = 0.95
+        for _ in range(30):
+            host.tick(source.readings(), usages(0.97))
+        source.load = 0.0
+        for _ in range(180):
+            host.tick(source.readings(), usages(0))
+    assert len(host.incidents) == 3
+
+
+def test_a_quiet_host_gives_no_incident_in_six_hours(host) -> None:
+    source = Host(seed=7)
+    for _ in range(6 * 3600):
+        host.tick(source.readings())
+    assert host.told == []
+
+
+def test_a_short_spike_is_no_incident(host) -> None:
+    source = Host()
+    learn(host, source)
+    source.load = 0.95
+    for _ in range(2):
+        host.tick(source.readings())
+    source.load = 0.0
+    for _ in range(60):
+        host.tick(source.readings())
+    assert host.told == []
+
+
+def test_a_constant_series_that_never_moved_has_no_opinion(host) -> None:
+    readings = {BUSY.series(): 0.5}
+    for _ in range(200):
+        host.tick(readings)
+    host.tick({BUSY.series(): 0.9})
+    for _ in range(5):
+        host.tick(readings)
+    assert host.told == []
+
+
+def test_nothing_is_said_during_warm_up(host) -> None:
+    source = Host()
+    for _ in range(40):
+        host.tick(source.readings())
+    source.load = 0.9
+    for _ in range(15):
+        host.tick(source.readings())
+    assert host.told == []
+
+
+def test_a_level_rule_needs_its_time_and_is_over_below_its_release(host) -> None:
+    full = FULL.series("/var")
+    for _ in range(100):
+        host.tick({full: 0.5})
+    told = []
+    for _ in range(59):
+        told += host.tick({full: 0.93})
+    assert told == []
+    for _ in range(10):
+        told += host.tick({full: 0.93})
+    assert [one.change for one in told] == ["opened"]
+    assert told[0].incident.severity == "warning"
+    assert told[0].incident.title.startswith("Filesystem /var is 93 % full since ")
+    for _ in range(200):
+        told += host.tick({full: 0.895})  # just below the threshold: not yet over
+    assert [one.change for one in told] == ["opened"]
+    for _ in range(75):
+        told += host.tick({full: 0.5})
+    assert [one.change for one in told] == ["opened", "resolved"]
+
+
+def test_a_level_rule_turns_critical(host) -> None:
+    full = FULL.series("/var")
+    for _ in range(70):
+        host.tick({full: 0.93})
+    for _ in range(70):
+        host.tick({full: 0.99})
+    assert host.incidents[0].severity == "critical"
+    assert len(host.incidents) == 1
+
+
+def test_findings_of_one_fault_are_one_incident_and_of_another_time_another(host) -> None:
+    source = Host()
+    learn(host, source)
+    source.load, source.held = 0.95, 0.3
+    for _ in range(30):
+        host.tick(source.readings(), usages(0.97))
+    assert len(host.incidents) == 1
+    assert {"vedette.cpu.busy", "system.memory.utilization{system.memory.state=used}"} <= set(
+        host.incidents[0].series
+    )
+
+
+def test_incidents_survive_a_restart_and_resolve_after_it(
+    tmp_path: Path, simulated_host: type
+) -> None:
+    source = Host()
+    first = simulated_host(tmp_path, detectors())
+    learn(first, source)
+    source.load = 0.95
+    for _ in range(30):
+        first.tick(source.readings(), usages(0.97))
+    first.pipeline.finish()
+    second = simulated_host(tmp_path, detectors(), start_s=first.now_s + 5)
+    assert [one.state for one in second.incidents] == ["open"]
+    identity = second.incidents[0].id
+    for _ in range(20):
+        second.tick(source.readings(), usages(0.97))
+    assert [(one.id, one.state) for one in second.incidents] == [(identity, "open")]
+    source.load = 0.0
+    for _ in range(100):
+        second.tick(source.readings())
+    assert [(one.id, one.state) for one in second.incidents] == [(identity, "resolved")]
+
+
+def test_what_was_learned_survives_a_restart(tmp_path: Path, simulated_host: type) -> None:
+    source = Host()
+    first = simulated_host(tmp_path, detectors())
+    learn(first, source)
+    first.pipeline.finish()
+    second = simulated_host(tmp_path, detectors(), start_s=first.now_s + 5)
+    for _ in range(5):
+        second.tick(source.readings())
+    source.load = 0.95
+    for _ in range(15):
+        second.tick(source.readings())
+    assert len(second.incidents) == 1
+
+
+def test_incidents_are_in_the_spool_the_moment_they_open(host) -> None:
+    source = Host()
+    learn(host, source, 300)
+    source.load = 0.95
+    while not host.told:
+        host.tick(source.readings())
+    signal, body = host.spool.entries[-1]
+    assert signal == "logs"
+    request = ExportLogsServiceRequest.FromString(body)
+    record = request.resource_logs[0].scope_logs[0].log_records[0]
+    assert record.event_name == "vedette.incident.opened"
+    assert record.body.string_value == host.told[0].incident.title
+
+
+def test_nan_and_vanishing_series_poison_nothing(host) -> None:
+    source = Host()
+    learn(host, source)
+    readings = source.readings()
+    for _ in range(20):
+        host.tick({series: float("nan") for series in readings})
+    for _ in range(60):
+        host.tick({BUSY.series(): 0.04})
+    learn(host, source, 60)
+    source.load = 0.95
+    for _ in range(20):
+        host.tick(source.readings(), usages(0.97))
+    assert len(host.incidents) == 1

@@ -1,0 +1,102 @@
+"""Numbers and incidents in plain words."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC
+
+import pytest
+
+from vedette import sentences
+from vedette.api import Finding, Series, Severity, Suspect, counter, gauge
+
+S = 1_000_000_000
+TWO_PM = 1_795_183_330 * S
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "rate", "words"),
+    [
+        (0.97, "1", False, "97 %"),
+        (0.004, "1", False, "0.4 %"),
+        (0.0, "1", False, "0 %"),
+        (1.5 * 2**30, "By", False, "1.5 GiB"),
+        (250 * 2**20, "By", True, "250 MiB/s"),
+        (12.0, "{operation}", True, "12 operation/s"),
+        (1234567.0, "{packet}", False, "1.2 M packet"),
+        (0.5, "s", False, "0.5 s"),
+        (0.25, "s", True, "25 %"),
+        (math.nan, "1", False, "unknown"),
+    ],
+)
+def test_amounts_read_as_a_person_would_write_them(
+    value: float, unit: str, rate: bool, words: str
+) -> None:
+    assert sentences.amount(value, unit, rate=rate) == words
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.02, 0.11, "usual range 2 to 11 %"),
+        (math.nan, 0.9, "limit 90 %"),
+        (0.2, math.nan, "usually at least 20 %"),
+        (math.nan, math.nan, ""),
+    ],
+)
+def test_bands_name_their_unit_once(low: float, high: float, words: str) -> None:
+    assert sentences.band(low, high, "1") == words
+
+
+def finding(
+    series: Series, observed: float, severity: Severity = "info", **more: object
+) -> Finding:
+    values = {"low": 0.02, "high": 0.11, "p": 1e-6, "text": "", "detector": "robust", **more}
+    return Finding(
+        series=series,
+        since_ns=TWO_PM,
+        last_ns=TWO_PM,
+        severity=severity,
+        observed=observed,
+        **values,
+    )
+
+
+def test_the_sentence_names_what_since_when_who_and_what_is_usual() -> None:
+    busy = gauge("vedette.cpu.busy", "1", "Busy.", resource="cpu", limit=1.0).series()
+    who = Suspect("process", "stress", "4711", 0.97, "97 % of 2 cores")
+    assert sentences.sentence(finding(busy, 0.99), [who], "cpu", TWO_PM, None, UTC) == (
+        "CPU of this host is saturated since 14:02:10; "
+        "process `stress` (pid 4711) uses 97 % of 2 cores; usual range 2 to 11 %"
+    )
+    assert sentences.sentence(
+        finding(busy, 0.5), [who], "cpu", TWO_PM, TWO_PM + 60 * S, UTC
+    ).startswith("CPU of this host was unusually busy (50 %) from 14:02:10 to 14:03:10; process")
+
+
+def test_a_series_of_a_plugin_is_named_with_its_attributes() -> None:
+    depth = gauge("queue.depth", "{message}", "Depth.", ("queue",)).series("mail")
+    assert sentences.sentence(
+        finding(depth, 900.0, low=0.0, high=20.0), [], "queue", TWO_PM, None, UTC
+    ) == (
+        "queue.depth (mail) is unusually high (900 message) since 14:02:10; "
+        "usual range 0 to 20 message"
+    )
+
+
+def test_a_rule_speaks_with_its_own_words() -> None:
+    swap = counter(
+        "system.paging.operations", "{operation}", "Swap.", ("direction",), resource="paging"
+    ).series("in")
+    words = sentences.sentence(
+        finding(swap, 2500.0, "warning", low=math.nan, high=1000.0, text="it is short of memory"),
+        [],
+        "paging",
+        TWO_PM,
+        None,
+        UTC,
+    )
+    assert words == (
+        "system.paging.operations (in) is 2.5 k operation/s: it is short of memory since "
+        "14:02:10; limit 1 k operation/s"
+    )

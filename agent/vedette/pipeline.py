@@ -349,13 +349,6 @@ class Pipeline:
             incident = self._with_evidence(change.incident)
             self.correlator.attach(incident)
             complete.append(IncidentChange(change.change, incident, change.previous))
-            log.info(
-                "incident change=%s id=%s severity=%s title=%r",
-                change.change,
-                incident.id,
-                incident.severity,
-                incident.title,
-            )
         self.reporter.tell(complete)
         self._save_incidents()
         for one in complete:

@@ -1,0 +1,206 @@
+"""Run every collector on time, whatever the others do.
+
+Collectors that only read the kernel share one lane and one wake-up; each that may block has a lane
+of its own. In the shared lane a collector that misses its deadline three times, or hangs at the
+next tick, is moved into a lane of its own for good: when it hangs, it keeps the thread it hangs in,
+and the others go on in a new one. So there is one thread per lane and none is ever started for a
+collector that has not come back.
+
+Cost: one wake-up per tick for the scheduler and one for each lane with something due. There is one
+scheduled job per interval, not per collector: a job costs more than most ticks do.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from vedette.api import Frame
+from vedette.lanes.lane import Deliver, Lane, Work
+from vedette.lanes.metrics import RunnerMetrics
+from vedette.lanes.runner import Assignment, CollectorStatus, Runner
+from vedette.lanes.schedule import TickScheduler
+
+__all__ = ["Assignment", "CollectorStatus", "Lanes", "RunnerMetrics"]
+
+log = logging.getLogger(__name__)
+
+S = 1_000_000_000
+#: A reading younger than this answers a request already.
+FRESH_NS = S
+#: The agent's counters about its collectors are read this often.
+METRICS_S = 10.0
+
+
+class Lanes:
+    """All lanes and the schedule that wakes them.
+
+    ``deliver`` is called from lane threads, once per tick of the shared lane with all its frames
+    and once per tick of any other; it must not block. When the clock is set back ticks come
+    again that were delivered before.
+    """
+
+    def __init__(
+        self,
+        collectors: Sequence[Assignment],
+        deliver: Callable[[tuple[Frame, ...]], None],
+        *,
+        base_interval_s: float,
+        max_series: int,
+        clock_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._deliver: Deliver = deliver
+        self._base_ns = round(base_interval_s * S)
+        self._clock_ns = clock_ns
+        self._runners = tuple(
+            Runner(one, max_series=max_series, clock_ns=clock_ns, monotonic_ns=monotonic_ns)
+            for one in collectors
+        )
+        self._check()
+        metrics = Runner(
+            Assignment(
+                RunnerMetrics(self.status), max(METRICS_S // base_interval_s, 1) * base_interval_s
+            ),
+            max_series=7 * len(self._runners) + 7,
+            clock_ns=clock_ns,
+            monotonic_ns=monotonic_ns,
+        )
+        # Guards which lane a collector is in; held while ticks and requests are handed out.
+        self._lock = threading.RLock()
+        shared = tuple(runner for runner in self._runners if runner.lane == "shared")
+        self._shared = Lane("shared", (*shared, metrics), deliver)
+        self._own: dict[str, Lane] = {}
+        self._intervals: dict[int, list[Lane]] = {self._base_ns: []}
+        for runner in self._runners:
+            if runner.lane != "shared":
+                self._add(Lane(runner.name, (runner,), deliver), runner)
+        self._scheduler = TickScheduler(self.tick, self.look_after)
+
+    def start(self) -> None:
+        """Start all lanes and the schedule; the first tick comes within one base interval."""
+        self._shared.start()
+        for lane in self._own.values():
+            lane.start()
+        for interval_ns in self._intervals:
+            self._scheduler.every(interval_ns)
+        self._scheduler.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """End within the timeout; collectors are closed in their lanes, a hung one is left."""
+        deadline = time.monotonic() + timeout_s
+        if self._scheduler.running:
+            self._scheduler.shutdown(timeout_s=timeout_s / 4)
+        with self._lock:
+            lanes = (self._shared, *self._own.values())
+        for lane in lanes:
+            lane.stop()
+        # Whoever waits for a worker process is freed after half the time, to be closed still.
+        left = [
+            lane for lane in lanes if not lane.join(deadline - timeout_s / 2 - time.monotonic())
+        ]
+        for lane in left:
+            for runner in lane.runners:
+                runner.interrupt()
+        left = [lane for lane in left if not lane.join(deadline - time.monotonic())]
+        if left:
+            log.warning("lanes=%s not ended, left behind", ",".join(lane.name for lane in left))
+
+    def request(self, resource: str) -> None:
+        """Ask the collectors that explain a resource for a reading now, off schedule.
+
+        Their frames come soon, at the newest base tick. One that is busy, in trouble or has read
+        within the last second is not asked.
+        """
+        tick_ns = self._clock_ns() // self._base_ns * self._base_ns
+        fresh_ns = max(FRESH_NS, self._base_ns)
+        with self._lock:
+            for runner in self._runners:
+                if resource in runner.explains and runner.wants(tick_ns, fresh_ns):
+                    lane = self._own.get(runner.name, self._shared)
+                    lane.submit(Work(tick_ns, (runner,), scheduled=False))
+
+    def status(self) -> tuple[CollectorStatus, ...]:
+        """Return how each collector is doing, in the order they were given."""
+        return tuple(runner.status() for runner in self._runners)
+
+    # ------------------------------------------------------------ called by the scheduler's thread
+
+    def tick(self, interval_ns: int, tick_ns: int) -> None:
+        """Hand a tick to the lanes it is meant for; count it as skipped where one is busy."""
+        with self._lock:
+            if interval_ns == self._base_ns:
+                self._offer(self._shared, tick_ns)
+            for lane in self._intervals[interval_ns]:
+                self._offer(lane, tick_ns)
+
+    def look_after(self) -> None:
+        """Notice calls that do not return, and keep them from holding up others."""
+        with self._lock:
+            overdue = [runner for runner in self._runners if runner.watch()]
+            shared = self._shared
+            current = shared.current
+            if current is not None and current in overdue:
+                self._split(current)
+            elif shared.idle:
+                for runner in shared.runners:
+                    if runner.overstays:
+                        self._move(runner)
+
+    def _offer(self, lane: Lane, tick_ns: int) -> None:
+        due = tuple(runner for runner in lane.runners if runner.due(tick_ns))
+        if due and not lane.submit(Work(tick_ns, due)):
+            for runner in due:
+                runner.skip()
+
+    def _split(self, runner: Runner) -> None:
+        """Let a collector that hangs in the shared lane keep that thread; go on in a new one."""
+        hung = self._shared
+        others = tuple(other for other in hung.runners if other is not runner)
+        fresh = Lane(hung.name, others, self._deliver)
+        fresh.start()
+        work = hung.cut_off(runner)
+        if work is None:  # it came back just now
+            fresh.runners = ()
+            fresh.stop()
+            return
+        log.warning("collector=%s hangs in the shared lane: it keeps it to itself", runner.name)
+        self._shared = fresh
+        self._adopt(runner, hung)
+        for other in work.runners[work.runners.index(runner) + 1 :]:
+            other.skip()
+        if work.frames:
+            self._deliver(tuple(work.frames))
+
+    def _move(self, runner: Runner) -> None:
+        """Give a collector that came back late too often a lane of its own."""
+        lane = Lane(runner.name, (runner,), self._deliver)
+        lane.start()
+        log.warning("collector=%s too slow for the shared lane: moved to its own", runner.name)
+        self._shared.runners = tuple(other for other in self._shared.runners if other is not runner)
+        self._adopt(runner, lane)
+
+    def _adopt(self, runner: Runner, lane: Lane) -> None:
+        """Take up a lane that became one collector's own while the schedule was running."""
+        runner.move_to(runner.name)
+        if runner.interval_ns not in self._intervals:
+            self._scheduler.every(runner.interval_ns)
+        self._add(lane, runner)
+
+    def _add(self, lane: Lane, runner: Runner) -> None:
+        self._own[runner.name] = lane
+        self._intervals.setdefault(runner.interval_ns, []).append(lane)
+
+    def _check(self) -> None:
+        """Refuse what could not be scheduled; the configuration has been checked before."""
+        names = [runner.name for runner in self._runners]
+        for runner in self._runners:
+            if names.count(runner.name) > 1 or runner.name in ("shared", RunnerMetrics.name):
+                raise ValueError(f"the collector name {runner.name!r} is taken")
+            if runner.interval_ns <= 0 or runner.interval_ns % self._base_ns:
+                raise ValueError(
+                    f"the interval of {runner.name}, {runner.interval_ns / S:g} s, is no multiple "
+                    f"of the base interval, {self._base_ns / S:g} s"
+                )

@@ -1,0 +1,145 @@
+"""One thread in which collectors run, one after the other."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from vedette.api import Frame
+from vedette.lanes.runner import Runner
+
+log = logging.getLogger(__name__)
+
+Deliver = Callable[[tuple[Frame, ...]], None]
+
+#: An idle lane looks up this often; only so that no wait in the agent is without an end.
+IDLE_S = 3600.0
+
+
+class Work(msgspec.Struct):
+    """What a lane has to do for one tick; belongs to its thread, except as ``cut_off`` says."""
+
+    tick_ns: int
+    runners: tuple[Runner, ...]
+    scheduled: bool = True
+    frames: list[Frame] = []
+    current: Runner | None = None
+    cut_off: bool = False
+
+
+class Lane:
+    """A daemon thread with an inbox of at most one tick and one request.
+
+    A thread that hangs in a collector cannot be ended. ``cut_off`` therefore makes the lane, its
+    thread included, that collector's own, and gives back what the others had to say.
+    """
+
+    def __init__(self, name: str, runners: tuple[Runner, ...], deliver: Deliver) -> None:
+        self.name = name
+        self.runners = runners
+        self._deliver = deliver
+        self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._work: Work | None = None
+        self._ticks = self._requests = 0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name=f"vedette-{name}", daemon=True)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return not self._ticks and not self._requests
+
+    @property
+    def current(self) -> Runner | None:
+        """The collector that is running now."""
+        work = self._work
+        return None if work is None else work.current
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, work: Work) -> bool:
+        """Queue a tick, or a request when idle; False when there is no room for it."""
+        with self._lock:
+            if self._ticks or (self._requests and not work.scheduled):
+                return False
+            if work.scheduled:
+                self._ticks += 1
+            else:
+                self._requests += 1
+        self._inbox.put(work)
+        return True
+
+    def cut_off(self, runner: Runner) -> Work | None:
+        """Leave the lane to the collector that hangs in it; returns the work it interrupted.
+
+        None when the collector has come back in the meantime.
+        """
+        with self._lock:
+            work = self._work
+            if work is None or work.current is not runner or work.cut_off:
+                return None
+            work.cut_off = True
+            self.name = runner.name
+            self.runners = (runner,)
+            return work
+
+    def stop(self) -> None:
+        """Let the thread finish its tick, close its collectors and end; it delivers no more."""
+        self._stopping = True
+        self._inbox.put(None)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end of the thread; False when it has not come."""
+        if self._thread.ident is not None:
+            self._thread.join(max(timeout_s, 0.0))
+        return not self._thread.is_alive()
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            try:
+                work = self._inbox.get(timeout=IDLE_S)
+            except queue.Empty:
+                continue
+            if work is not None:
+                self._perform(work)
+        for runner in self.runners:
+            runner.close()
+
+    def _perform(self, work: Work) -> None:
+        self._work = work
+        try:
+            self._run(work)
+        except Exception:  # the lane outlives a fault of the agent's own
+            log.exception("lane=%s tick lost", self.name)
+        with self._lock:
+            self._work = None
+            if work.scheduled:
+                self._ticks -= 1
+            else:
+                self._requests -= 1
+
+    def _run(self, work: Work) -> None:
+        frames = list(work.frames)
+        for runner in work.runners:
+            work.current = runner
+            frame = runner.run(work.tick_ns)
+            with self._lock:
+                work.current = None
+                if work.cut_off:
+                    # The others' frames are on their way; only what made them wait is left.
+                    frames = [frame] if frame is not None else []
+                    break
+                if frame is not None:
+                    frames.append(frame)
+                    work.frames = frames
+            if self._stopping:
+                return
+        if frames and not self._stopping:
+            self._deliver(tuple(frames))

@@ -1,0 +1,150 @@
+"""Turn what one ``collect()`` yields into a Frame, and throw out what does not belong in one.
+
+A collector is foreign code: it may yield something that is no sample, an instrument it never
+declared, an infinite value, one series twice, or go on for ever. Each such thing is dropped and
+counted here, so that everything behind the lanes may trust a Frame.
+
+A collector usually reads the same series at every tick. The tuple of a Frame is then the very
+object of the tick before, in the same order, so that the table can find its rows by identity.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from math import isinf
+
+import msgspec
+
+from vedette.api import Collector, Frame, Instrument, Sample, Series, Usage
+
+#: Items between two looks at the clock.
+CLOCK_EVERY = 256
+#: Suspects one collector may name at one tick; more cannot be of use to a person.
+USAGES_MAX = 64
+
+
+class Late(Exception):  # noqa: N818 - an outcome the runner counts, like Unavailable
+    """Say that the deadline of a ``collect()`` has passed."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """One tick of one collector: its Frame, and how much was dropped on the way to it.
+
+    ``invalid`` counts what was no valid sample, ``duplicates`` the readings that a later one of
+    the same series replaced. ``cut`` says that there were more than ``max_series``.
+    """
+
+    frame: Frame
+    invalid: int
+    duplicates: int
+    cut: bool
+
+
+class Reader:
+    """Consume the ticks of one collector; remembers the series of the last one."""
+
+    def __init__(
+        self,
+        collector: Collector,
+        declared: Iterable[Instrument],
+        *,
+        name: str,
+        max_series: int,
+        monotonic_ns: Callable[[], int],
+    ) -> None:
+        self._collector = collector
+        self._name = name
+        self._max_series = max_series
+        self._monotonic_ns = monotonic_ns
+        self._declared = frozenset(declared)
+        self._series: tuple[Series, ...] = ()
+        self._known: frozenset[Series] = frozenset()
+
+    def read(self, tick_ns: int, read_ns: int, deadline_ns: int) -> Reading:
+        """Collect once; raises ``Late`` past the deadline (monotonic ns) and what the source does.
+
+        A generator is closed before this returns.
+        """
+        items = iter(self._collector.collect())
+        latest: dict[Series, float] = {}
+        usages: list[Usage] = []
+        try:
+            valid, invalid, cut = self._consume(items, latest, usages, deadline_ns)
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+        values = self._in_order(latest)
+        frame = Frame(self._name, tick_ns, read_ns, self._series, values, tuple(usages))
+        return Reading(frame, invalid, valid - len(latest), cut)
+
+    def _consume(
+        self,
+        items: Iterator[Sample | Usage],
+        latest: dict[Series, float],
+        usages: list[Usage],
+        deadline_ns: int,
+    ) -> tuple[int, int, bool]:
+        """Sort items into ``latest`` and ``usages``; returns valid, invalid, cut."""
+        most = self._max_series
+        seen = valid = invalid = 0
+        for item in items:
+            seen += 1
+            if not seen % CLOCK_EVERY and self._monotonic_ns() > deadline_ns:
+                raise Late
+            if isinstance(item, Sample):
+                series, value = item.series, item.value
+                if not is_reading(value) or not self._is_ours(series):
+                    invalid += 1
+                    continue
+                if len(latest) >= most and series not in latest:
+                    return valid, invalid, True
+                latest[series] = value
+                valid += 1
+            elif isinstance(item, Usage) and len(usages) < USAGES_MAX:
+                usages.append(item)
+            else:
+                invalid += 1
+        return valid, invalid, False
+
+    def _is_ours(self, series: object) -> bool:
+        if not isinstance(series, Series):
+            return False
+        return series in self._known or (
+            series.instrument in self._declared
+            and len(series.values) == len(series.instrument.attributes)
+        )
+
+    def _in_order(self, latest: dict[Series, float]) -> array[float]:
+        """Return the values in the order of ``self._series``, which changes only with the set."""
+        series = tuple(latest)
+        if series == self._series:
+            return array("d", latest.values())
+        if len(series) == len(self._series) and latest.keys() == self._known:
+            return array("d", [latest[one] for one in self._series])
+        self._series, self._known = series, frozenset(series)
+        return array("d", latest.values())
+
+
+def is_reading(value: object) -> bool:
+    """Tell whether a value is a number a table can hold: finite, or NaN for not read."""
+    if isinstance(value, float):
+        return not isinf(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 1023
+
+
+def printable(text: str, most: int = 200) -> str:
+    """Return the first line of a text from outside, fit for a log line and a status."""
+    line = text.strip().partition("\n")[0]
+    return "".join(one if one.isprintable() else "?" for one in line[:most])
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an exception as type and first line."""
+    try:
+        text = printable(str(error))
+    except Exception:  # noqa: BLE001 - a plugin's own exception class may fail to print itself
+        text = ""
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name

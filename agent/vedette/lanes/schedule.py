@@ -1,0 +1,135 @@
+"""Wake lanes on the wall clock's multiples of their intervals.
+
+APScheduler keeps the schedule; three things are made our own here. Its interval trigger adds the
+interval to the previous time, so a start between two multiples stays between them for ever, and
+after a suspend it counts through every tick that was missed before the scheduler throws all but
+the last away: ``AlignedTrigger`` computes. Its scheduler sleeps until the next run time as it saw
+it, so a clock set back by an hour would stop everything for that hour: ``TickScheduler`` notices.
+Its executors run each job on a thread of a pool and log it: ``LaneExecutor`` only says which
+interval is due; lanes do the rest.
+
+All times are UTC. One wake-up serves every job that is due at the same moment.
+"""
+
+# APScheduler carries no types.
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.job import Job
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+log = logging.getLogger(__name__)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def unix_ns(moment: datetime) -> int:
+    """Return a moment as Unix ns, without the rounding of a float."""
+    return (moment - EPOCH) // MICROSECOND * 1000
+
+
+class AlignedTrigger(BaseTrigger):
+    """Fire on Unix times that are multiples of the interval (a whole number of microseconds).
+
+    Ticks that have passed without a run are not made up for: the newest of them is next.
+    """
+
+    __slots__ = ("interval",)
+
+    def __init__(self, interval: timedelta) -> None:
+        self.interval = interval
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """Return the multiple to fire at next, in the past when it is the newest one missed."""
+        newest = EPOCH + (now - EPOCH) // self.interval * self.interval
+        if previous_fire_time is not None and newest > previous_fire_time:
+            return newest
+        return newest + self.interval
+
+    def __str__(self) -> str:
+        return f"aligned[{self.interval}]"
+
+
+class LaneExecutor(BaseExecutor):
+    """Hand (interval, tick), both in ns, to the lanes instead of running the job's function."""
+
+    def __init__(self, submit: Callable[[int, int], None]) -> None:
+        super().__init__()
+        self._submit = submit
+
+    def submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        """Pass a tick on; a lane that is still busy counts it as skipped itself."""
+        self._do_submit_job(job, run_times)
+
+    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        self._submit(int(job.id), unix_ns(run_times[-1]))
+
+
+class TickScheduler(BackgroundScheduler):
+    """A background scheduler for aligned jobs; ``before`` is called at each wake-up, first."""
+
+    def __init__(self, submit: Callable[[int, int], None], before: Callable[[], None]) -> None:
+        # Both talk per run at INFO.
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)
+        self._before = before
+        self._last = EPOCH
+        super().__init__(
+            timezone=UTC,
+            executors={"default": LaneExecutor(submit)},
+            job_defaults={"coalesce": True, "max_instances": 1},
+        )
+
+    def every(self, interval_ns: int) -> None:
+        """Submit a tick at each multiple of an interval (whole microseconds)."""
+        trigger = AlignedTrigger(timedelta(microseconds=interval_ns // 1000))
+        self.add_job(_nothing, trigger, id=str(interval_ns))
+
+    def realign(self, now: datetime) -> None:
+        """Bring jobs forward that a clock set back has left further away than their interval.
+
+        Up to half an interval of that is left alone: the same tick would come twice.
+        """
+        for job in self.get_jobs():
+            trigger = job.trigger
+            if job.next_run_time - now > 1.5 * trigger.interval:
+                at = trigger.get_next_fire_time(None, now)
+                log.warning("job=%s clock was set back: next run moved to %s", job.id, at)
+                self.modify_job(job.id, next_run_time=at)
+
+    def start(self, paused: bool = False) -> None:
+        """Start the scheduler's thread."""
+        super().start(paused)
+
+    def shutdown(self, wait: bool = True, timeout_s: float = 1.0) -> None:
+        """Stop waking lanes; returns when the scheduler's thread ended, or after the timeout."""
+        thread = self._thread
+        BaseScheduler.shutdown(self, wait=False)
+        self.wakeup()
+        if wait and thread is not None:
+            thread.join(timeout_s)
+
+    def _process_jobs(self) -> float | None:
+        try:
+            self._before()
+        except Exception:  # the schedule outlives a fault of the agent's own
+            log.exception("looking after the lanes failed")
+        now = datetime.now(UTC)
+        # A smaller step than the last sleep only makes that much longer a pause.
+        if now < self._last:
+            self.realign(now)
+        self._last = now
+        seconds: float | None = super()._process_jobs()
+        return seconds
+
+
+def _nothing() -> None:
+    """Be the function of a job, of which only the id, its interval in ns, matters."""

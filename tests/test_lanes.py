@@ -1,0 +1,418 @@
+"""All lanes together: a collector that hangs, raises or dawdles never costs another its ticks."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+
+from vedette.api import Collector, Frame, NoConfig, Sample, gauge
+from vedette.lanes import Assignment, CollectorStatus, Lanes, RunnerMetrics
+
+S = 1_000_000_000
+T0 = 1_700_000_000 * S
+
+
+class Scripted(Collector):
+    """Does what the test says and yields one reading."""
+
+    name = "scripted"
+    interval_s = 1.0
+    value = gauge("test.value", "1", "A value.")
+
+    def __init__(self, behave: Callable[[], object] = lambda: None) -> None:
+        super().__init__(NoConfig())
+        self.behave = behave
+        self.threads: list[str] = []
+        self.closed_in = ""
+
+    def collect(self) -> Iterable[Sample]:
+        self.threads.append(threading.current_thread().name)
+        self.behave()
+        return [self.value(1.0)]
+
+    def close(self) -> None:
+        self.closed_in = threading.current_thread().name
+
+
+class Shared(Scripted):
+    may_block = False
+
+
+class Explaining(Scripted):
+    explains = ("cpu",)
+
+
+class Gate:
+    """Holds whoever enters until opened."""
+
+    def __init__(self) -> None:
+        self.inside, self.open = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.inside.set()
+        self.open.wait(30)
+
+
+class Bench:
+    """Lanes with real threads, ticked by hand; the clock passes only when told to."""
+
+    def __init__(self, collectors: dict[str, Scripted], base_interval_s: float = 1.0) -> None:
+        self.passed_ns = 0
+        self.batches: queue.SimpleQueue[tuple[Frame, ...]] = queue.SimpleQueue()
+        self.lanes = Lanes(
+            [Assignment(one, one.interval_s, name=name) for name, one in collectors.items()],
+            self.batches.put,
+            base_interval_s=base_interval_s,
+            max_series=10,
+            clock_ns=lambda: T0 + self.passed_ns,
+            monotonic_ns=lambda: S + self.passed_ns,
+        )
+        self.lanes._shared.start()
+        for lane in self.lanes._own.values():
+            lane.start()
+
+    def sleep(self, seconds: float) -> None:
+        self.passed_ns += round(seconds * S)
+
+    def tick(self) -> None:
+        """Let a second pass and do what the schedule would."""
+        self.sleep(1)
+        self.lanes.look_after()
+        self.lanes.tick(S, (T0 + self.passed_ns) // S * S)
+
+    def names(self, batches: int) -> list[tuple[str, ...]]:
+        """Return who delivered in the next batches, sorted; the agent's own counters left out."""
+        got = []
+        while len(got) < batches:
+            names = tuple(
+                frame.collector
+                for frame in self.batches.get(timeout=10)
+                if frame.collector != RunnerMetrics.name
+            )
+            if names:
+                got.append(names)
+        return sorted(got)
+
+    def settled(self) -> None:
+        """Wait until every lane has done its work."""
+        until = time.monotonic() + 10
+        lanes = (self.lanes._shared, *self.lanes._own.values())
+        while not all(lane.idle for lane in lanes):
+            assert time.monotonic() < until
+            time.sleep(0.001)
+
+    def status(self, name: str) -> CollectorStatus:
+        return next(status for status in self.lanes.status() if status.name == name)
+
+
+@pytest.fixture
+def bench() -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(**collectors: Scripted) -> Bench:
+        made.append(Bench(collectors))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.lanes.stop(0.2)
+
+
+def test_the_shared_lane_delivers_one_batch_per_tick_and_own_lanes_their_own(
+    bench: Callable[..., Bench],
+) -> None:
+    a, b, c = Shared(), Shared(), Scripted()
+    one = bench(a=a, b=b, c=c)
+    one.tick()
+    assert one.names(2) == [("a", "b"), ("c",)]
+    assert set(a.threads + b.threads) == {"vedette-shared"}
+    assert c.threads == ["vedette-c"]
+
+
+def test_a_collector_of_a_longer_interval_joins_the_shared_tick_it_is_due_at(
+    bench: Callable[..., Bench],
+) -> None:
+    slow = Shared()
+    slow.interval_s = 5.0  # type: ignore[misc]
+    one = bench(quick=Shared(), slow=slow)
+    got = []
+    for _ in range(6):
+        one.tick()
+        got += one.names(1)
+    assert got == [("quick",)] * 4 + [("quick", "slow")] + [("quick",)]
+
+
+def test_a_lane_still_busy_skips_ticks_and_counts_them(bench: Callable[..., Bench]) -> None:
+    gate = Gate()
+    one = bench(busy=Scripted(gate), well=Scripted())
+    for _ in range(5):
+        one.tick()
+        assert one.names(1) == [("well",)]
+        assert gate.inside.wait(10)
+    status = one.status("busy")
+    assert (status.ticks, status.skipped, status.state) == (1, 4, "stuck")
+    gate.open.set()
+
+
+def test_no_second_thread_is_started_for_a_collector_that_hangs(
+    bench: Callable[..., Bench],
+) -> None:
+    gate = Gate()
+    one = bench(busy=Scripted(gate), stuck=Shared(gate))
+    one.tick()
+    assert gate.inside.wait(10)
+    one.tick()
+    one.tick()
+    before = threading.active_count()
+    for _ in range(50):
+        one.tick()
+    assert threading.active_count() == before
+    gate.open.set()
+
+
+def test_one_that_hangs_in_the_shared_lane_keeps_the_thread_and_the_others_go_on(
+    bench: Callable[..., Bench],
+) -> None:
+    gate = Gate()
+    first, stuck, last = Shared(), Shared(gate), Shared()
+    one = bench(first=first, stuck=stuck, last=last)
+    one.tick()
+    assert gate.inside.wait(10)
+    one.tick()
+    # What was read before the hang is delivered, the rest of that tick is lost, the next is whole.
+    assert one.names(2) == [("first",), ("first", "last")]
+    assert one.status("last").skipped == 1
+    for _ in range(3):
+        one.tick()
+        assert one.names(1) == [("first", "last")]
+    status = one.status("stuck")
+    assert (status.lane, status.state, status.late) == ("stuck", "stuck", 1)
+    gate.open.set()
+    one.settled()
+    one.sleep(2)
+    stuck.behave = lambda: None
+    one.tick()
+    assert one.names(2) == [("first", "last"), ("stuck",)]
+    assert set(stuck.threads) == {"vedette-shared"}  # the thread it hung in, its own by now
+    assert one.status("stuck").state == "ok"
+
+
+def test_a_result_that_came_in_time_for_the_new_lane_is_delivered(
+    bench: Callable[..., Bench],
+) -> None:
+    gate = Gate()
+    slow = Shared(gate)
+    slow.interval_s = 10.0  # type: ignore[misc]
+    one = bench(slow=slow, well=Shared())
+    one.sleep(9)
+    one.tick()
+    assert gate.inside.wait(10)
+    one.tick()
+    gate.open.set()
+    assert one.names(2) == [("slow",), ("well",)]
+
+
+def test_one_that_dawdles_in_the_shared_lane_is_moved_out_for_good(
+    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = bench(well=Shared())
+
+    def dawdle() -> None:
+        one.sleep(0.2)
+
+    slow = Shared(dawdle)
+    one = bench(well=Shared(), slow=slow)
+    for _ in range(8):
+        one.tick()
+        one.settled()
+        one.passed_ns = one.passed_ns // S * S
+    assert slow.threads == ["vedette-shared"] * 3 + ["vedette-slow"] * 5
+    assert one.status("slow").state == "ok"
+    assert one.status("slow").late == 3
+    assert caplog.text.count("too slow for the shared lane") == 1
+
+
+def test_a_request_reads_those_that_explain_the_resource_off_schedule(
+    bench: Callable[..., Bench],
+) -> None:
+    processes, disk = Explaining(), Scripted()
+    one = bench(processes=processes, disk=disk)
+    one.tick()
+    one.names(2)
+    one.settled()
+    one.sleep(1.5)
+    one.lanes.request("cpu")
+    (frame,) = one.batches.get(timeout=10)
+    assert (frame.collector, frame.tick_ns) == ("processes", T0 + 2 * S)
+    one.settled()
+    one.lanes.request("cpu")  # read just now
+    one.lanes.request("memory")
+    one.settled()
+    assert one.batches.empty()
+    assert len(disk.threads) == 1
+
+
+def test_a_request_in_progress_does_not_cost_the_tick(bench: Callable[..., Bench]) -> None:
+    gate = Gate()
+    gate.open.set()
+    processes = Explaining(gate)
+    one = bench(processes=processes)
+    one.tick()
+    one.names(1)
+    one.settled()
+    gate.open.clear()
+    gate.inside.clear()
+    one.sleep(1.1)
+    one.lanes.request("cpu")
+    assert gate.inside.wait(10)
+    one.tick()
+    gate.open.set()
+    one.settled()
+    assert one.status("processes").skipped == 0
+    assert one.status("processes").ticks == 3
+
+
+def test_stop_closes_every_collector_in_its_lane_but_a_hung_one(
+    bench: Callable[..., Bench],
+) -> None:
+    gate = Gate()
+    shared, own, hung = Shared(), Scripted(), Scripted(gate)
+    one = bench(shared_one=shared, own=own, hung=hung)
+    one.tick()
+    one.names(2)
+    assert gate.inside.wait(10)
+    started = time.monotonic()
+    one.lanes.stop(0.2)
+    assert time.monotonic() - started < 5
+    assert (shared.closed_in, own.closed_in) == ("vedette-shared", "vedette-own")
+    assert hung.closed_in == ""
+    assert [status.state for status in one.lanes.status()] == ["stopped", "stopped", "starting"]
+    gate.open.set()
+    one.lanes._own["hung"].join(10)
+    assert hung.closed_in == "vedette-hung"
+    assert all(frame.collector != "hung" for frame in _rest(one.batches))
+
+
+def _rest(batches: queue.SimpleQueue[tuple[Frame, ...]]) -> list[Frame]:
+    frames: list[Frame] = []
+    while not batches.empty():
+        frames += batches.get()
+    return frames
+
+
+def test_the_runners_own_counters_come_every_ten_seconds(bench: Callable[..., Bench]) -> None:
+    def broken() -> None:
+        raise OSError("gone")
+
+    one = bench(well=Shared(), broken=Scripted(broken))
+    for _ in range(20):
+        one.tick()
+        one.settled()
+    frames = [frame for frame in _rest(one.batches) if frame.collector == "vedette"]
+    assert [frame.tick_ns for frame in frames] == [T0 + 10 * S, T0 + 20 * S]
+    readings = dict(
+        zip([series.key for series in frames[-1].series], frames[-1].values, strict=True)
+    )
+    assert readings["vedette.collector.samples{vedette.collector.name=well}"] == 20
+    assert readings["vedette.collector.failures{vedette.collector.name=broken}"] >= 3
+    assert {key.partition("{")[0] for key in readings} == {
+        instrument.name for instrument in RunnerMetrics.instruments()
+    }
+    assert "vedette" not in [status.name for status in one.lanes.status()]
+
+
+def test_a_delivery_that_raises_costs_a_tick_not_the_lane(caplog: pytest.LogCaptureFixture) -> None:
+    got: queue.SimpleQueue[int] = queue.SimpleQueue()
+    broken = [True]
+
+    def deliver(frames: tuple[Frame, ...]) -> None:
+        got.put(frames[0].tick_ns)
+        if broken.pop() if broken else False:
+            raise RuntimeError("queue gone")
+
+    lanes = Lanes([Assignment(Scripted(), 1.0)], deliver, base_interval_s=1.0, max_series=10)
+    lanes._own["scripted"].start()
+    for second in (1, 2):
+        lanes.tick(S, T0 + second * S)
+        assert got.get(timeout=10) == T0 + second * S
+        while not lanes._own["scripted"].idle:
+            time.sleep(0.001)
+    assert "tick lost" in caplog.text
+    lanes.stop(1)
+
+
+@pytest.mark.parametrize(
+    ("assignments", "why"),
+    [
+        ([Assignment(Scripted(), 1.5)], "no multiple"),
+        ([Assignment(Scripted(), 0.0)], "no multiple"),
+        ([Assignment(Scripted(), 1.0), Assignment(Shared(), 1.0)], "is taken"),
+        ([Assignment(Scripted(), 1.0, name="vedette")], "is taken"),
+    ],
+)
+def test_what_cannot_be_scheduled_is_refused(assignments: list[Assignment], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Lanes(assignments, lambda _: None, base_interval_s=1.0, max_series=10)
+
+
+def test_lanes_that_never_started_can_be_stopped() -> None:
+    lanes = Lanes([Assignment(Scripted(), 1.0)], lambda _: None, base_interval_s=1, max_series=1)
+    lanes.stop(0.1)
+
+
+@pytest.mark.slow
+def test_among_hanging_and_raising_ones_the_healthy_keep_every_tick() -> None:
+    free = threading.Event()
+
+    def hang() -> None:
+        free.wait(60)
+
+    def leave() -> None:
+        raise SystemExit(1)
+
+    def endless() -> Iterable[Sample]:
+        while True:
+            yield Scripted.value(1.0)
+
+    endless_one = Scripted()
+    endless_one.collect = endless  # type: ignore[method-assign]
+    collectors: dict[str, Scripted] = {"endless": endless_one}
+    for n in range(6):
+        collectors |= {f"shared{n}": Shared(), f"own{n}": Scripted()}
+        collectors |= {f"hung{n}": Scripted(hang), f"raising{n}": Scripted(leave)}
+    collectors |= {"shared_hung1": Shared(hang), "shared_hung2": Shared(hang)}
+    ticks: dict[str, list[int]] = {name: [] for name in collectors}
+
+    def deliver(frames: tuple[Frame, ...]) -> None:
+        for frame in frames:
+            ticks.setdefault(frame.collector, []).append(frame.tick_ns)
+
+    lanes = Lanes(
+        [Assignment(one, 0.2, timeout_s=0.15, name=name) for name, one in collectors.items()],
+        deliver,
+        base_interval_s=0.2,
+        max_series=10,
+    )
+    lanes.start()
+    time.sleep(6)
+    started = time.monotonic()
+    lanes.stop(1.0)
+    assert time.monotonic() - started < 4
+    free.set()
+    states = {status.name: status.state for status in lanes.status()}
+    healthy = Counter({name: len(ticks[name]) for name in states if name[:-1] in ("shared", "own")})
+    steps = {b - a for name in healthy for a, b in zip(ticks[name], ticks[name][1:], strict=False)}
+    # Own lanes lose nothing; the shared lane at most one tick for each that hung in it.
+    assert len(healthy) == 12
+    own = [healthy[f"own{n}"] for n in range(6)]
+    assert min(own) >= 20, own  # of 30, on however busy a host
+    assert min(healthy.values()) >= min(own) - 4, healthy
+    assert all(step % (S // 5) == 0 and step > 0 for step in steps)
+    assert {states[f"hung{n}"] for n in range(6)} <= {"stuck", "stopped"}
+    assert states["shared_hung1"] in ("stuck", "stopped")
+    assert not any(ticks[f"hung{n}"] or ticks[f"raising{n}"] for n in range(6))

@@ -1,0 +1,289 @@
+"""Collector processes: the table, who used what, and who may be to blame."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from vedette.api import Sample, Unavailable, Usage
+from vedette_plugins._process_table import Process, cpu_spent, parse_stat, scan
+from vedette_plugins.processes import (
+    HOLD,
+    IO_MOST,
+    Processes,
+    amount,
+    io_candidates,
+    register_collectors,
+)
+
+BURN = "import time\nwhile time.process_time() < 0.3: pass"
+
+
+def process(pid: int, **facts: Any) -> Process:
+    told: dict[str, Any] = {
+        "name": f"name{pid}",
+        "state": "S",
+        "parent": 1,
+        "is_kernel": False,
+        "cpu": 0,
+        "children": 0,
+        "threads": 1,
+        "start": pid,
+        "resident": 10,
+    }
+    return Process(pid=pid, **(told | facts))
+
+
+def table(*processes: Process) -> dict[int, Process]:
+    return {one.pid: one for one in processes}
+
+
+def line(pid: int, name: bytes, *, cpu: int = 0, pages: int = 1, start: int = 5) -> bytes:
+    head = b"%d (%s) S 1 1 1 0 -1 0 0 0 0 0 %d 0 0 0 20 0 1 0 %d 0 %d"
+    return head % (pid, name, cpu, start, pages) + b" 0" * 28 + b"\n"
+
+
+def lay(here: Any, *lines: bytes) -> None:
+    here.write("proc/stat", b"cpu  1 1 1 1\ncpu0 1 1 1 1\ncpu1 1 1 1 1\n")
+    here.write("proc/meminfo", b"MemTotal: 100000 kB\n")
+    for one in lines:
+        here.write(f"proc/{one.split()[0].decode()}/stat", one)
+
+
+def names(reading: list[Any]) -> set[str]:
+    return {
+        one.series.values[0]
+        for one in reading
+        if isinstance(one, Sample) and one.series.instrument.name == "process.memory.usage"
+    }
+
+
+def usages(reading: list[Any], resource: str) -> list[Usage]:
+    return [one for one in reading if isinstance(one, Usage) and one.resource == resource]
+
+
+def test_the_plugin_registers_the_collector() -> None:
+    assert register_collectors() == [Processes]
+
+
+def test_a_case_yields_what_is_expected(case: Path, assert_golden: Callable[..., None]) -> None:
+    assert_golden(Processes, case)
+
+
+def test_every_declared_instrument_is_emitted_and_no_other(
+    assert_all_declared_emitted: Callable[..., None],
+) -> None:
+    assert_all_declared_emitted(Processes)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_damaged_files_do_not_crash_it(
+    assert_survives: Callable[..., None], data: st.DataObject
+) -> None:
+    damaged = [f"proc/{pid}/{name}" for pid in (100, 120, 150) for name in ("stat", "io")]
+    assert_survives(data, Processes, "made", ["proc/stat", "proc/meminfo", *damaged])
+
+
+@given(name=st.binary(max_size=64))
+@example(name=b") R 1 1 (")
+@example(name=b"a\nb\0c")
+def test_a_name_may_hold_anything_and_is_fit_to_be_shown(name: bytes) -> None:
+    found = parse_stat(7, line(7, name, cpu=3, pages=2))
+    assert found is not None
+    assert (found.cpu, found.resident, found.parent) == (3, 2, 1)
+    assert found.name
+    assert found.name.isprintable()
+    assert len(found.name) <= 64
+
+
+def test_kernel_threads_of_a_kind_have_one_name() -> None:
+    stat = line(9, b"kworker/u8:2+flush-8:0").replace(b"-1 0 0", b"-1 2097152 0")
+    found = parse_stat(9, stat)
+    assert found is not None
+    assert found.is_kernel
+    assert found.name == "kworker"
+
+
+def test_the_pid_is_never_an_attribute() -> None:
+    keys = {key for one in Processes.instruments() for key in one.attributes}
+    assert keys == {"process.state", "process.executable.name"}
+
+
+def test_a_pid_used_again_does_not_inherit_the_time_of_the_dead() -> None:
+    before = table(process(5, cpu=9000, start=10))
+    assert cpu_spent(before, table(process(5, cpu=30, start=99))) == {5: 30}
+
+
+def test_a_process_that_ends_is_counted_with_its_parent_once() -> None:
+    before = table(process(1), process(10, children=100), process(11, parent=10, cpu=50))
+    # The child went on for 25 ticks and ended; another lived and ended between the scans (40).
+    now = table(process(1), process(10, children=100 + 50 + 25 + 40))
+    assert cpu_spent(before, now) == {1: 0, 10: 65}
+
+
+def test_a_whole_family_that_ends_is_counted_with_who_is_left() -> None:
+    before = table(
+        process(1),
+        process(10, parent=1, cpu=5, children=7),
+        process(11, parent=10, cpu=50),
+    )
+    now = table(process(1, children=5 + 7 + 50 + 3))
+    assert cpu_spent(before, now) == {1: 3}
+
+
+def test_processes_that_claim_to_be_each_other_s_parents_do_not_hang_it() -> None:
+    before = table(process(5, parent=6), process(6, parent=5))
+    assert cpu_spent(before, table(process(1))) == {1: 0}
+
+
+def test_a_short_lived_child_of_this_host_is_seen_through_its_parent() -> None:
+    before = scan("/proc")
+    subprocess.run([sys.executable, "-c", BURN], check=True, timeout=60)
+    spent = cpu_spent(before, scan("/proc"))
+    assert spent[os.getpid()] >= 0.25 * os.sysconf("SC_CLK_TCK")
+
+
+def test_an_extra_scan_soon_after_measures_its_own_time(stage: Callable[..., Any]) -> None:
+    here = stage(Processes)
+    key = "process.cpu.utilization{process.executable.name=busy}"
+    seen = []
+    for cpu, after_s in ((1000, 10.0), (2000, 10.0), (2040, 0.5), (2040, 9.5)):
+        lay(here, line(5, b"busy", cpu=cpu))
+        seen.append(here.values(after_s).get(key))
+    # 10 s, then 0.4 s of 0.5 s, then none; of 2 CPUs.
+    assert seen == [None, pytest.approx(0.5), pytest.approx(0.4), 0.0]
+
+
+def test_the_heaviest_process_is_named_with_its_share(stage: Callable[..., Any]) -> None:
+    here = stage(Processes)
+    lay(here, line(5, b"stress", cpu=0), line(6, b"calm", cpu=0, pages=2500))
+    here.read(10.0)
+    lay(here, line(5, b"stress", cpu=1940), line(6, b"calm", cpu=1, pages=2500))
+    reading = here.read(10.0)
+    assert usages(reading, "cpu") == [
+        Usage("cpu", "process", "stress", "5", pytest.approx(0.97), "97 % of 2 cores")
+    ]
+    assert usages(reading, "memory") == [
+        Usage("memory", "process", "calm", "6", pytest.approx(0.1), "9.8 MiB")
+    ]
+
+
+def test_an_executable_stays_for_a_while_after_it_left_the_top(stage: Callable[..., Any]) -> None:
+    here = stage(Processes, top=1)
+    lay(here, line(5, b"was", pages=9), line(6, b"is", pages=5))
+    assert names(here.read()) == {"was"}
+    lay(here, line(5, b"was", pages=2), line(6, b"is", pages=5))
+    for _ in range(HOLD - 1):
+        assert names(here.read()) == {"was", "is"}
+    assert names(here.read()) == {"is"}
+
+
+def test_executables_that_take_turns_are_bounded(stage: Callable[..., Any]) -> None:
+    here = stage(Processes, top=2)
+    for turn in range(12):
+        lay(here, *(line(pid, b"p%d" % pid, pages=99 if pid == turn else 1) for pid in range(12)))
+        found = names(here.read())
+        assert len(found) <= 6
+        assert f"p{turn}" in found
+
+
+def test_nothing_is_on_top_when_none_is_wanted(stage: Callable[..., Any]) -> None:
+    here = stage(Processes, top=0)
+    lay(here, line(5, b"any"))
+    assert names(here.read()) == set()
+
+
+def test_a_writer_is_a_suspect_only_for_what_it_wrote_since(stage: Callable[..., Any]) -> None:
+    here = stage(Processes)
+    mib = 2**20
+    io = b"read_bytes: 0\nwrite_bytes: %d\n"
+    # At rest for two scans with 500 MiB behind it, then 100 MiB in 10 s.
+    for cpu, written in ((50, 500), (50, 500), (50, 500), (90, 600)):
+        lay(here, line(5, b"dd", cpu=cpu), line(6, b"log", cpu=cpu))
+        here.write("proc/5/io", io % (written * mib))
+        here.write("proc/6/io", io % 4096)
+        found = usages(here.read(10.0), "disk")
+        assert bool(found) == (written == 600)
+    assert [(one.name, one.text) for one in found] == [("dd", "10.0 MiB/s")]
+
+
+def test_what_a_child_wrote_is_not_blamed_on_the_parent_that_reaps_it(
+    stage: Callable[..., Any],
+) -> None:
+    here = stage(Processes)
+    gib = 2**30
+    io = b"read_bytes: %d\nwrite_bytes: 0\n"
+    lay(here, line(5, b"sh", cpu=1), line(6, b"dd", cpu=50).replace(b" S 1 ", b" S 5 "))
+    here.write("proc/5/io", io % 0)
+    here.write("proc/6/io", io % gib)
+    here.read(10.0)
+    (here.folder / "proc/6/stat").unlink()
+    (here.folder / "proc/6/io").unlink()
+    lay(here, line(5, b"sh", cpu=2))
+    here.write("proc/5/io", io % (gib + 1000))
+    assert usages(here.read(10.0), "disk") == []
+
+
+def test_only_so_many_processes_have_their_io_read() -> None:
+    many = table(*(process(pid, state="D" if pid == 7 else "R") for pid in range(1, 500)))
+    found = io_candidates(many, {pid: pid for pid in many})
+    assert len(found) == IO_MOST
+    assert found[0].pid == 7
+    assert found[1].pid == 499
+
+
+def test_a_crowd_of_one_name_is_a_suspect_for_the_number_of_processes(
+    stage: Callable[..., Any],
+) -> None:
+    here = stage(Processes)
+    lay(here, *(line(pid, b"fork" if pid > 2 else b"one") for pid in range(2, 12)))
+    assert usages(here.read(), "process") == [
+        Usage("process", "process", "fork", "", 0.9, "9 processes")
+    ]
+
+
+def test_a_scan_leaves_no_descriptor_open() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    scan("/proc")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_an_empty_process_table_is_unavailable(stage: Callable[..., Any]) -> None:
+    here = stage(Processes)
+    lay(here)
+    with pytest.raises(Unavailable, match="no process can be seen"):
+        here.read()
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"),
+    [(0, "0.0 B"), (1536, "1.5 KiB"), (1.25 * 2**30, "1.2 GiB"), (2.0**60, "1048576 TiB")],
+)
+def test_amounts_read_as_a_person_writes_them(octets: float, text: str) -> None:
+    assert amount(octets) == text
+
+
+def test_this_host_reads_as_psutil_reads_it() -> None:
+    before = set(psutil.pids())
+    mine = scan("/proc")
+    assert before & set(psutil.pids()) <= mine.keys()
+    me = psutil.Process()
+    here = scan("/proc")[os.getpid()]
+    assert here.parent == me.ppid()
+    assert here.threads == me.num_threads()
+    assert here.resident * os.sysconf("SC_PAGE_SIZE") == pytest.approx(
+        me.memory_info().rss, rel=0.1
+    )
+    times = me.cpu_times()
+    spent = here.cpu / os.sysconf("SC_CLK_TCK")
+    assert spent == pytest.approx(times.user + times.system, abs=0.5)

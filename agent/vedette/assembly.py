@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vedette.api import Collector, Detector, Host, Output
-from vedette.effective import plain
+from vedette.config.effective import plain
 from vedette.lanes import Assignment
 
 if TYPE_CHECKING:

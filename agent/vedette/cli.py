@@ -1,0 +1,258 @@
+"""Parse the command line and hand over to the verb, importing no more than that verb needs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from vedette._version import __version__
+
+__all__ = ["main", "parser"]
+
+_EXIT_CODES = """\
+exit codes:
+  0  done, healthy, noticed
+  1  done, with warnings: `check` found some, `status` is degraded, a drill went
+     unnoticed or opened more than one incident
+  2  not done: wrong usage or configuration, no agent, a refused drill
+  130  interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit code. Never ends in a traceback for what a person did."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:  # a terminal without UTF-8 gets escapes, not an exception
+            reconfigure(errors="backslashreplace")
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader left (`| head`). What Python flushes at exit must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the whole command line; each verb carries ``verb``, the place of its function."""
+    root = argparse.ArgumentParser(
+        prog="vedette",
+        description="Learn what is normal on this host, report what is not, lose nothing.",
+        epilog=_EXIT_CODES + "\n`vedette VERB --help` explains a verb.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    verbs = root.add_subparsers(metavar="VERB", title="verbs", required=True)
+    _daemons(verbs)
+    _looking(verbs)
+    _preparing(verbs)
+    _drill(verbs)
+    version = _verb(verbs, "version", "vedette.cli:_version", "Print the version.")
+    version.add_argument("--json", action="store_true", help="write JSON")
+    return root
+
+
+def _dispatch(arguments: Sequence[str] | None) -> int:
+    options = parser().parse_args(arguments)
+    module, _, name = options.verb.partition(":")
+    from vedette.terminal import CommandError, paint, printable
+
+    try:
+        return int(getattr(import_module(module), name)(options))
+    except CommandError as error:
+        label = paint("vedette:", "red", stream=sys.stderr)
+        sys.stderr.write(f"{label} {printable(error)}\n")
+        if error.remedy:
+            sys.stderr.write(f"  {printable(error.remedy)}\n")
+        return error.code
+
+
+def _version(options: argparse.Namespace) -> int:
+    python = ".".join(map(str, sys.version_info[:3]))
+    if options.json:
+        print(f'{{"version": "{__version__}", "python": "{python}"}}')
+    else:
+        print(f"vedette {__version__} (Python {python})")
+    return 0
+
+
+# ---------------------------------------------------------------- the verbs
+
+_Verbs = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no public name
+
+
+def _daemons(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+    run = _verb(verbs, "run", "vedette.commands.daemons:run", "Run the agent in the foreground.")
+    _config(run)
+    _state_dir(run)
+
+    up = _verb(
+        verbs,
+        "up",
+        "vedette.commands.daemons:up",
+        "Run receiver and agent together and print incidents as they happen.",
+        "Meant for a look and for development: both run as children of this command, with their "
+        "state and logs under .run/ in the current directory, and end with it (Ctrl-C).",
+    )
+    _config(up, "default: ./agent.toml when it exists, then the usual place")
+    up.add_argument(
+        "--state-dir", type=Path, metavar="DIR", help="where both keep state and logs (.run)"
+    )
+
+    receive = _verb(
+        verbs,
+        "receive",
+        "vedette.commands.daemons:receive",
+        "Run the reference receiver: takes OTLP/HTTP, keeps it, shows the fleet page.",
+        "Needs the extra: pip install 'vedette[receiver]'.",
+    )
+    _config(receive)
+    receive.add_argument("--listen", metavar="HOST:PORT", help="default: [receiver] listen")
+    _state_dir(receive)
+
+
+def _looking(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+    status = _verb(
+        verbs,
+        "status",
+        "vedette.commands.live:status",
+        "Show the running agent's health, part by part.",
+        "Ends with 0 when healthy, 1 when degraded, 2 when no agent answers.",
+    )
+    _state_dir(status)
+    _json(status)
+
+    incidents = _verb(
+        verbs,
+        "incidents",
+        "vedette.commands.live:incidents",
+        "List the incidents of this host, or show one with its evidence.",
+        "Asks the running agent; without one it reads what the last one left in its directory.",
+    )
+    incidents.add_argument("action", choices=("list", "show"), nargs="?", default="list")
+    incidents.add_argument("id", nargs="?", help="with `show`: the id, or its beginning")
+    incidents.add_argument("--all", action="store_true", help="list the resolved ones too")
+    _state_dir(incidents)
+    _json(incidents)
+
+    collect = _verb(
+        verbs,
+        "collect",
+        "vedette.commands.collect:collect",
+        "Run one collector here and now and print what it reads.",
+        "A counter is printed as its rate per second, so it takes two readings one second apart.",
+    )
+    collect.add_argument("name", help="as listed by `vedette plugins`")
+    collect.add_argument(
+        "--count", type=_positive, default=1, metavar="N", help="readings, one second apart (1)"
+    )
+    _config(collect)
+    _json(collect)
+
+
+def _preparing(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+    check = _verb(
+        verbs,
+        "check",
+        "vedette.commands.check:check",
+        "Check configuration, plugins, permissions and sources without starting anything.",
+        "Finds every problem at once. Ends with 0 (nothing), 1 (warnings) or 2 (errors).",
+    )
+    _config(check)
+    _state_dir(check)
+    _json(check)
+
+    plugins = _verb(
+        verbs,
+        "plugins",
+        "vedette.commands.configuration:plugins",
+        "List plugins and their parts: found, resting, refused and why, disabled.",
+    )
+    _config(plugins)
+    _json(plugins)
+
+    config = _verb(
+        verbs,
+        "config",
+        "vedette.commands.configuration:config",
+        "Print the commented default configuration, or the one in effect (secrets hidden).",
+    )
+    config.add_argument("action", choices=("default", "show"))
+    _config(config)
+    _json(config)
+
+
+def _drill(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+    drill = _verb(
+        verbs,
+        "drill",
+        "vedette.commands.drill:drill",
+        "Put a bounded, harmless, self-ending load on this host; see whether the agent notices.",
+        "Ends with 0 when exactly one incident was opened, 1 when none or several were, and 2 "
+        "when the drill was refused. Limits: one busy process for each core; a quarter of the "
+        "available memory, 4 GiB at most; a file of 5 % of the free space, 1 GiB at most; "
+        "traffic on the loopback interface only.",
+    )
+    drill.add_argument("resource", choices=("cpu", "memory", "disk", "network"))
+    drill.add_argument(
+        "--seconds", type=_drill_seconds, default=30.0, metavar="N", help="5 to 600 (30)"
+    )
+    drill.add_argument("--path", type=Path, metavar="DIR", help="with `disk`: where to write")
+    drill.add_argument(
+        "--no-wait", action="store_true", help="do not wait until the incident is resolved"
+    )
+    _state_dir(drill)
+    _json(drill)
+
+
+def _verb(
+    verbs: _Verbs[argparse.ArgumentParser], name: str, place: str, help: str, more: str = ""
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(
+        name, help=help, description=f"{help} {more}".strip(), allow_abbrev=False
+    )
+    verb.set_defaults(verb=place)
+    return verb
+
+
+def _config(verb: argparse.ArgumentParser, default: str = "default: the usual place") -> None:
+    verb.add_argument("--config", type=Path, metavar="FILE", help=f"agent.toml ({default})")
+
+
+def _state_dir(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--state-dir", type=Path, metavar="DIR", help="where it keeps its state")
+
+
+def _json(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="write JSON")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 86_400:
+        raise argparse.ArgumentTypeError("must be between 1 and 86400")
+    return value
+
+
+def _drill_seconds(text: str) -> float:
+    value = float(text)
+    if not 5 <= value <= 600:
+        raise argparse.ArgumentTypeError("must be between 5 and 600")
+    return value
+
+
+def _exit() -> NoReturn:
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    _exit()

@@ -1,0 +1,269 @@
+"""Show what the running agent knows: its health and its incidents."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vedette.api import Incident, Track
+from vedette.commands.locate import ask, candidates
+from vedette.control import NotRunning
+from vedette.paths import INCIDENTS_FILE
+from vedette.terminal import (
+    CommandError,
+    age,
+    bar,
+    clock,
+    hanging,
+    number,
+    out,
+    paint,
+    printable,
+    size,
+    table,
+)
+
+__all__ = ["incidents", "status"]
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print the running agent's health; 0 healthy, 1 degraded."""
+    try:
+        state_dir, answer = ask(options.state_dir, "status")
+    except NotRunning as error:
+        raise CommandError(str(error), error.remedy) from None
+    if options.json:
+        _json({"state_dir": str(state_dir), **answer})
+    else:
+        _headline(state_dir, answer)
+        _collectors(answer.get("collectors", ()))
+        _destinations(answer.get("destinations", ()))
+    return 0 if answer.get("health") == "ok" else 1
+
+
+def incidents(options: argparse.Namespace) -> int:
+    """List incidents, or show one with its evidence."""
+    if options.action == "show" and not options.id:
+        raise CommandError("which incident?", "vedette incidents show ID; `list` names them.")
+    everything = options.all or options.action == "show"
+    source, found = _known(options.state_dir, everything)
+    if options.action == "list":
+        if options.json:
+            _json({"source": source, "incidents": found})
+        else:
+            _list(source, found, everything)
+        return 0
+    incident = _chosen(found, options.id)
+    if options.json:
+        _json({"source": source, "incident": incident})
+    else:
+        _show(incident)
+    return 0
+
+
+# ---------------------------------------------------------------- health
+
+
+def _headline(state_dir: Path, answer: Mapping[str, Any]) -> None:
+    health = str(answer.get("health", "unknown"))
+    uptime = age(float(answer.get("uptime_s", 0.0)))
+    out(
+        f"vedette {printable(answer.get('version', '?'))}  {paint(health)}  up {uptime}  "
+        f"pid {answer.get('pid', '?')}"
+    )
+    for reason in answer.get("reasons", ()):
+        out(hanging(printable(reason), 12, "  because"))
+    learning = float(answer.get("learning") or 0.0)
+    spool = answer.get("spool") or {}
+    lines = [
+        ("state", str(state_dir)),
+        ("agent", str(answer.get("agent", "?"))),
+        ("series", f"{answer.get('series', 0)}" + _learning(learning)),
+        ("incidents", f"{answer.get('incidents_open', 0)} open"),
+        ("weight", _weight(answer)),
+    ]
+    if spool:
+        lines.append(("spool", _pairs(spool)))
+    if answer.get("page"):
+        lines.append(("page", str(answer["page"])))
+    for name, text in lines:
+        out(hanging(printable(text), 12, f"  {name}"))
+
+
+def _learning(share: float) -> str:
+    return f", {share:.0%} of them still learning what is normal" if share > 0 else ""
+
+
+def _weight(answer: Mapping[str, Any]) -> str:
+    share = float(answer.get("cpu_share") or 0.0)
+    return f"{share:.2%} of one core, {size(float(answer.get('rss_bytes') or 0))}"
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    """Return what is not zero with its name, in a line; what is counted in bytes with a unit."""
+    shown = []
+    for name, value in values.items():
+        if not value:
+            continue
+        text = size(value) if "bytes" in name and isinstance(value, int | float) else str(value)
+        shown.append(f"{name.removesuffix('_bytes').replace('_', ' ')} {text}")
+    return ", ".join(shown) or "nothing yet"
+
+
+def _collectors(statuses: Any) -> None:
+    if not statuses:
+        return
+    rows = [
+        (
+            str(one.get("name", "?")),
+            str(one.get("state", "?")),
+            f"{one.get('interval_s', 0):g} s",
+            str(one.get("samples", 0)),
+            f"{1000 * float(one.get('duration_s') or 0):.1f}",
+            str(one.get("late", 0)),
+            str(one.get("failures", 0)),
+            str(one.get("reason", "")),
+        )
+        for one in statuses
+    ]
+    out()
+    headers = ("COLLECTOR", "STATE", "EVERY", "SAMPLES", "MS", "LATE", "FAILED", "NOTE")
+    for line in table(rows, headers, right=(2, 3, 4, 5, 6)):
+        out(line)
+
+
+def _destinations(statuses: Any) -> None:
+    for one in statuses or ():
+        out()
+        name = printable(one.get("name", one.get("destination", "?")))
+        out(f"destination {paint(name, 'bold')}")
+        for key, value in one.items():
+            if key in {"name", "destination"} or value in (None, "", {}):
+                continue
+            text = _destination_value(key, value)
+            out(hanging(printable(text), 22, f"  {key.removesuffix('_ns').replace('_', ' ')}"))
+
+
+def _destination_value(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _pairs({name: _destination_value(name, each) for name, each in value.items()})
+    if key.endswith("_ns") and isinstance(value, int):
+        return clock(value) if value else "never"
+    if "bytes" in key and isinstance(value, int | float):
+        return size(value)
+    return str(value)
+
+
+# ---------------------------------------------------------------- incidents
+
+
+def _known(explicit: Path | None, everything: bool) -> tuple[str, list[dict[str, Any]]]:
+    """Return where the incidents come from and the incidents as JSON, newest first."""
+    try:
+        state_dir, answer = ask(explicit, "incidents", all=everything)
+        return f"the agent in {state_dir}", list(answer["incidents"])
+    except NotRunning as error:
+        refusal = error
+    for state_dir in candidates(explicit):
+        path = state_dir / INCIDENTS_FILE
+        try:
+            kept = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])["incidents"]
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CommandError(f"cannot read {path}: {error.strerror}") from None
+        except (msgspec.MsgspecError, KeyError) as error:
+            raise CommandError(f"{path} is damaged ({error})", "Start the agent anew.") from None
+        found = [one for one in kept if everything or one.get("state") == "open"]
+        return f"{path} (no agent is running)", found
+    raise CommandError(str(refusal), refusal.remedy)
+
+
+def _list(source: str, found: list[dict[str, Any]], everything: bool) -> None:
+    if not found:
+        out("no incidents" if everything else "no open incidents (`--all` lists resolved ones)")
+        return
+    incidents = [_typed(data) for data in found]
+    heads = table((one.id, one.severity, one.state, clock(one.onset_ns)) for one in incidents)
+    for head, incident in zip(heads, incidents, strict=True):
+        out(head)
+        out(hanging(printable(incident.title), 4, "    "))
+    if "no agent" in source:
+        sys.stderr.write(f"vedette: from {printable(source)}\n")
+
+
+def _chosen(found: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
+    exact = [one for one in found if one.get("id") == wanted]
+    matching = exact or [one for one in found if str(one.get("id", "")).startswith(wanted)]
+    if not matching:
+        raise CommandError(f"no incident {wanted!r} is known", "`vedette incidents list --all`")
+    if len(matching) > 1:
+        names = ", ".join(str(one["id"]) for one in matching[:5])
+        raise CommandError(f"{wanted!r} is the beginning of several incidents: {names}")
+    return matching[0]
+
+
+def _show(data: Mapping[str, Any]) -> None:
+    incident = _typed(data)
+    out(hanging(printable(incident.title), 0))
+    out()
+    end = incident.resolved_ns or time.time_ns()
+    lasted = age((end - incident.onset_ns) / 1e9)
+    lines = [
+        ("severity", incident.severity),
+        ("state", incident.state),
+        ("resource", incident.resource),
+        ("began", f"{clock(incident.onset_ns)}, noticed {clock(incident.opened_ns)}"),
+        ("lasts" if incident.resolved_ns is None else "lasted", lasted),
+        ("id", incident.id),
+        ("found by", ", ".join(incident.detectors)),
+    ]
+    for name, text in lines:
+        if text:
+            out(f"  {name:<10}{paint(printable(text))}")
+    if incident.suspects:
+        out("\nsuspects")
+        rows = [(s.kind, s.name, s.id, f"{s.share:.0%}", s.text) for s in incident.suspects]
+        for line in table(rows, right=(3,)):
+            out("  " + line)
+    out("\nseries")
+    for key in incident.series:
+        out("  " + printable(key))
+    for track in incident.evidence:
+        _track(track)
+
+
+def _track(track: Track) -> None:
+    known = [value for value in track.values if value is not None]
+    out(f"\n{printable(track.series)} [{printable(track.unit)}]")
+    out("  " + bar(track.values))
+    if not known:
+        return
+    band = ""
+    if track.low is not None or track.high is not None:
+        low = "-" if track.low is None else number(track.low)
+        high = "-" if track.high is None else number(track.high)
+        band = f"; usual {low} to {high}"
+    end = track.start_ns + track.step_ns * max(0, len(track.values) - 1)
+    spread = f"from {number(min(known))} to {number(max(known))}, last {number(known[-1])}"
+    out(f"  {clock(track.start_ns)} to {clock(end)}: {spread}{band}")
+
+
+def _typed(data: Mapping[str, Any]) -> Incident:
+    try:
+        return msgspec.convert(data, Incident)
+    except msgspec.ValidationError as error:
+        raise CommandError(
+            f"the agent describes an incident in a way this version does not know ({error})",
+            "Use the same version of vedette as the running agent.",
+        ) from None
+
+
+def _json(value: Any) -> None:
+    out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

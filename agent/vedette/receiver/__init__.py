@@ -1,0 +1,1 @@
+"""Receive OTLP/HTTP from many hosts, keep it in SQLite, and serve the fleet page."""

@@ -1,0 +1,112 @@
+"""What the receiver understands of one accepted request: immutable values from HTTP to SQLite."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from vedette.api import IncidentState, Severity, Signal, Suspect, Track
+
+#: The epoch of batches from senders that number nothing: they prove no completeness.
+FOREIGN = ""
+
+#: The largest integer SQLite keeps as it is.
+INTEGER_MAX = (1 << 63) - 1
+
+Gauge = Literal["cpu", "memory", "disk"]
+Change = Literal["opened", "updated", "resolved"]
+
+
+class BatchId(msgspec.Struct, frozen=True):
+    """The identity of a batch: unique for ever, so a resend is recognised."""
+
+    agent: str
+    epoch: str
+    sequence: int
+
+
+class HostFacts(msgspec.Struct, frozen=True):
+    """Who sent a batch, from its resource attributes."""
+
+    name: str = ""
+    host_id: str = ""
+    labels: dict[str, str] = {}
+
+
+class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent said of itself at the end of a window; None: it did not say."""
+
+    time_ns: int
+    version: str = ""
+    health: str = "ok"
+    reasons: tuple[str, ...] = ()
+    stopping: bool = False
+    window_start_ns: int | None = None
+    window_end_ns: int | None = None
+    series: int | None = None
+    learning: float | None = None
+    collectors: dict[str, str] = {}
+    backlog_batches: int | None = None
+    dropped: int | None = None
+    os: str = ""
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    interval_s: float | None = None
+    cpu: float | None = None
+    rss: int | None = None
+
+
+class IncidentEvent(msgspec.Struct, frozen=True):
+    """One change of an incident, carrying the incident as it was then."""
+
+    uid: str
+    change: Change
+    time_ns: int
+    id: str
+    state: IncidentState
+    severity: Severity
+    resource: str
+    title: str
+    onset_ns: int
+    opened_ns: int
+    updated_ns: int
+    resolved_ns: int | None
+    series: tuple[str, ...]
+    suspects: tuple[Suspect, ...]
+    evidence: tuple[Track, ...]
+    detectors: tuple[str, ...]
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """A value the fleet page paints without decoding a body; None: its series went away."""
+
+    gauge: Gauge
+    key: str
+    time_ns: int
+    value: float | None
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """One accepted request of one agent, ready to be stored; ``body`` is gzip'd OTLP protobuf."""
+
+    id: BatchId
+    signal: Signal
+    received_ns: int
+    body: bytes
+    facts: HostFacts = HostFacts()
+    sent_ns: int | None = None
+    window_start_ns: int | None = None
+    window_end_ns: int | None = None
+    heartbeat: Heartbeat | None = None
+    incidents: tuple[IncidentEvent, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    rejected: int = 0
+    reason: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a batch: durable when this exists. ``full``: no room for another agent."""
+
+    duplicate: bool = False
+    full: bool = False

@@ -1,0 +1,290 @@
+// Incidents: the list, and one incident with its evidence.
+
+import * as api from "./api.js";
+import { TimeChart, crosshair } from "./chart.js";
+import { clean, h, icon, keyed, put, redraw } from "./dom.js";
+import { duration, exact, isNumber, measure, moment, percent, plural } from "./format.js";
+import {
+  SEVERITIES, emptyState, incidentRow, severityBadge, severityOf, since, skeleton, suspectText, worstFirst,
+} from "./words.js";
+
+const PAGE = 100;
+const AROUND_MS = 15 * 60_000; // shown before the onset and after the end on the host's charts
+const STATES = { open: "Open", resolved: "Resolved", all: "All" };
+
+/** All incidents of the fleet, filtered. */
+export class IncidentsView {
+  title = "Incidents";
+  limit = PAGE;
+
+  constructor(_, params) {
+    this.params = params;
+  }
+
+  mount(root) {
+    this.find = h("input", {
+      type: "search", class: "find", id: "find", placeholder: "Find in incidents", "aria-label": "Find in incidents",
+      autocomplete: "off", spellcheck: "false", oninput: () => this.#list(),
+    });
+    this.states = h("div", { class: "segments", role: "group", "aria-label": "State" });
+    this.severities = h("div", { class: "segments", role: "group", "aria-label": "Severity" });
+    this.count = h("span", { class: "tool-count" });
+    this.rows = h("ul", { class: "panel incidents", hidden: true });
+    this.wait = skeleton(5);
+    this.nothing = h("div", { hidden: true });
+    this.more = h("button", {
+      type: "button", class: "button", hidden: true,
+      onclick: () => {
+        this.limit += 4 * PAGE;
+        dispatchEvent(new CustomEvent("vedette:refresh"));
+      },
+    }, "Show older ones");
+    root.append(
+      h("div", { class: "tools page-head" }, h("h1", { tabindex: "-1" }, "Incidents"), this.count, h("span", { class: "grow" }),
+        h("label", { class: "field search-field" }, icon("search"), this.find, h("kbd", { "aria-hidden": "true" }, "/")),
+        this.states, this.severities),
+      this.wait, this.rows, this.nothing, this.more);
+    this.#filters();
+  }
+
+  navigate(params) {
+    this.params = params;
+    this.#filters();
+    if (this.all) this.#list();
+    return true;
+  }
+
+  #filters() {
+    const state = this.params.state in STATES ? this.params.state : "all";
+    const severity = SEVERITIES.includes(this.params.severity) ? this.params.severity : "all";
+    const choice = (key, value, word, current) => h("a", {
+      class: `segment${SEVERITIES.includes(value) ? ` ${value}` : ""}`, "aria-current": current === value ? "true" : null,
+      href: api.link("#/incidents", { ...this.params, [key]: value === "all" ? "" : value }),
+    }, SEVERITIES.includes(value) ? icon(value) : null, word);
+    redraw(this.states, [this.params], () => ["all", "open", "resolved"].map((one) => choice("state", one, STATES[one], state)));
+    redraw(this.severities, [this.params], () => [
+      choice("severity", "all", "Any severity", severity),
+      SEVERITIES.map((one) => choice("severity", one, one[0].toUpperCase() + one.slice(1), severity)),
+    ]);
+    Object.assign(this, { state, severity });
+  }
+
+  async refresh(signal) {
+    const answer = await api.incidents({ limit: this.limit }, signal);
+    this.all = answer.incidents ?? [];
+    this.#list();
+  }
+
+  #list() {
+    this.wait.remove();
+    const words = this.find.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    const text = (one) => [one.title, one.host, one.resource, one.severity, suspectText(one), ...(one.series ?? [])].join("\n").toLowerCase();
+    const found = this.all.filter((one) =>
+      (this.state === "all" || (one.state === "resolved") === (this.state === "resolved")) &&
+      (this.severity === "all" || severityOf(one.severity) === this.severity) &&
+      words.every((word) => text(one).includes(word)));
+    const open = found.filter((one) => one.state !== "resolved").sort(worstFirst);
+    const ordered = open.concat(found.filter((one) => one.state === "resolved"));
+    keyed(this.rows, ordered, (one) => `${one.agent}/${one.id}`, (one) => new IncidentItem(one));
+    put(this.count, found.length === this.all.length ? found.length : `${found.length} of ${this.all.length}`);
+    this.rows.hidden = !found.length;
+    this.nothing.hidden = found.length > 0;
+    this.more.hidden = this.all.length < this.limit;
+    redraw(this.nothing, this.all.length ? "filtered" : "none", () => (this.all.length
+      ? h("p", { class: "none-found" }, "No incident matches these filters.")
+      : emptyState("No incident so far", "When a host behaves in a way it never did, Vedette says so here: what moved, since when, and who may have caused it. To see one, run vedette drill on a host.")));
+  }
+
+  summaryTitle() {
+    return "Incidents";
+  }
+}
+
+class IncidentItem {
+  constructor(incident) {
+    this.node = incidentRow(incident);
+    this.text = JSON.stringify(incident);
+  }
+
+  update(incident) {
+    const text = JSON.stringify(incident);
+    if (text === this.text) return;
+    this.text = text;
+    const fresh = incidentRow(incident);
+    this.node.className = fresh.className;
+    this.node.replaceChildren(...fresh.childNodes);
+  }
+}
+
+/** One incident: the sentence, who is suspected, and the readings that prove it. */
+export class IncidentView {
+  title = "Incident";
+  charts = [];
+
+  constructor([agent, id]) {
+    Object.assign(this, { agent, id });
+  }
+
+  mount(root) {
+    this.head = h("header", { class: "incident-head" });
+    this.steps = h("ol", { class: "steps" });
+    this.evidence = h("section", { class: "evidence", "aria-label": "Evidence" });
+    this.side = h("div", { class: "side" });
+    this.columns = h("div", { class: "columns" }, this.evidence, this.side);
+    root.append(this.head, this.steps, this.columns);
+    redraw(this.head, "wait", () => [h("a", { class: "crumb", href: "#/incidents" }, icon("back"), "Incidents"), h("h1", { tabindex: "-1" }, "…")]);
+    redraw(this.evidence, "wait", () => skeleton(3, "chart"));
+  }
+
+  destroy() {
+    for (const chart of this.charts) chart.destroy();
+    crosshair.set(null, null);
+  }
+
+  async refresh(signal) {
+    const { incident } = await api.incident(this.agent, this.id, signal);
+    this.incident = incident;
+    this.#head();
+    this.#steps();
+    this.#side();
+    this.#evidence();
+  }
+
+  #head() {
+    const one = this.incident;
+    const open = one.state !== "resolved";
+    redraw(this.head, [one.title, one.severity, one.state, one.host], () => [
+      h("a", { class: "crumb", href: "#/incidents" }, icon("back"), "Incidents"),
+      h("div", { class: "incident-tags" }, severityBadge(one.severity),
+        h("span", { class: `state ${open ? "open" : "resolved"}` }, open ? "Open" : "Resolved"),
+        h("a", { class: "isolate host-link", href: api.hostLink(this.agent) }, one.host || this.agent),
+        h("span", { class: "sub isolate" }, one.resource)),
+      h("h1", { class: "isolate", tabindex: "-1" }, one.title || `${one.resource} incident`),
+      h("p", null, h("a", { class: "button primary", href: this.#chartsLink() }, icon("chart"), "Charts of the host at that time")),
+    ]);
+  }
+
+  #chartsLink(metric) {
+    const one = this.incident;
+    const begin = one.onset_ms || one.opened_ms;
+    const query = { from: begin - AROUND_MS, to: (one.resolved_ms ?? Math.max(one.updated_ms ?? 0, begin)) + AROUND_MS, metric };
+    return api.hostLink(this.agent, query);
+  }
+
+  #steps() {
+    const one = this.incident;
+    const now = api.serverNow();
+    const open = one.state !== "resolved";
+    redraw(this.steps, [one.onset_ms, one.opened_ms, one.resolved_ms, open], () => {
+      const step = (kind, word, ms, more) => h("li", { class: `step ${kind}` },
+        h("span", { class: "step-word" }, word),
+        h("span", { class: "step-time", title: exact(ms) }, isNumber(ms) ? moment(ms, now) : "–"),
+        h("span", { class: "sub" }, more));
+      const took = isNumber(one.onset_ms) && isNumber(one.opened_ms) ? `found ${duration(one.opened_ms - one.onset_ms)} after the onset` : "";
+      return [
+        step("onset", "Onset", one.onset_ms, "first strange reading"),
+        step("opened", "Opened", one.opened_ms, took),
+        open
+          ? h("li", { class: "step ongoing" }, h("span", { class: "step-word" }, "Not resolved"), h("span", { class: "step-time" }, "began ", since(one.onset_ms || one.opened_ms)), h("span", { class: "sub" }, "still going on"))
+          : step("resolved", "Resolved", one.resolved_ms, `lasted ${duration(one.resolved_ms - (one.onset_ms || one.opened_ms))}`),
+      ];
+    });
+  }
+
+  #side() {
+    const one = this.incident;
+    redraw(this.side, [one.suspects, one.history, one.series, one.detectors], () => [
+      h("section", { class: "panel part", "aria-label": "Suspects" }, h("h2", null, "Suspects"),
+        one.suspects?.length ? h("ol", { class: "suspects" }, one.suspects.map((suspect) => this.#suspect(suspect)))
+          : h("p", { class: "sub" }, "None: nothing on the host used a share of this resource that would explain it.")),
+      h("section", { class: "panel part", "aria-label": "History" }, h("h2", null, "History"), this.#history()),
+      h("section", { class: "panel part", "aria-label": "Affected series" },
+        h("h2", null, "Affected series"),
+        h("ul", { class: "keys" }, (one.series ?? []).map((key) => h("li", null,
+          h("a", { class: "mono isolate", href: this.#chartsLink(String(key).split("{")[0]) }, key)))),
+        one.detectors?.length ? h("p", { class: "sub" }, "Found by ", one.detectors.map((name) => h("span", { class: "chip mono" }, name))) : null),
+    ]);
+  }
+
+  #suspect(suspect) {
+    const share = isNumber(suspect.share) ? Math.min(1, Math.max(0, suspect.share)) : null;
+    return h("li", { class: "suspect" },
+      h("div", { class: "suspect-top" }, h("span", { class: "suspect-name" }, h("b", { class: "isolate" }, suspect.name || suspect.id),
+          h("span", { class: "sub isolate" }, [suspect.kind, suspect.id].filter(Boolean).join(" "))),
+        h("span", { class: "suspect-share" }, share === null ? "" : percent(share))),
+      h("span", { class: "bar-track", "aria-hidden": "true" }, h("span", { class: "bar-fill", css: { width: `${(share ?? 0) * 100}%` } })),
+      suspect.text ? h("span", { class: "sub isolate" }, suspect.text) : null);
+  }
+
+  #history() {
+    const now = api.serverNow();
+    const words = { opened: "Opened", updated: "Updated", resolved: "Resolved" };
+    return h("ol", { class: "history" }, (this.incident.history ?? []).map((entry) => {
+      const change = String(entry.event ?? "").split(".").pop();
+      return h("li", { class: `change ${change === "resolved" ? "resolved" : severityOf(entry.severity)}` },
+        h("div", { class: "change-top" }, h("b", null, words[change] ?? change), change === "resolved" ? null : severityBadge(entry.severity),
+          h("time", { class: "sub", title: exact(entry.time_ms) }, moment(entry.time_ms, now))),
+        h("span", { class: "isolate" }, entry.title));
+    }));
+  }
+
+  #evidence() {
+    const one = this.incident;
+    const tracks = (one.evidence ?? []).filter((track) => track.values?.length);
+    redraw(this.evidence, [one.onset_ms, one.opened_ms, one.resolved_ms, tracks.map((track) => [track.series, track.start_ms, track.values.length, track.low, track.high])], () => {
+      for (const chart of this.charts) chart.destroy();
+      this.charts = [];
+      if (!tracks.length)
+        return [h("h2", null, "Evidence"), h("p", { class: "sub" }, "This incident carries no readings. The host’s charts at that time show the windows.")];
+      queueMicrotask(() => this.#draw(tracks));
+      const charts = tracks.map((track) => this.#track(track));
+      return [
+        h("div", { class: "tools" }, h("h2", null, "Evidence"), h("span", { class: "tool-count" }, `${plural(tracks.length, "series", "series")}, raw readings`)),
+        h("p", { class: "key-line" },
+          h("span", { class: "key expected" }, "expected"), h("span", { class: "key outside" }, "outside it"),
+          h("span", { class: "key onset" }, "onset"), h("span", { class: "key opened" }, "opened"), one.resolved_ms ? h("span", { class: "key resolved" }, "resolved") : null),
+        h("div", { class: "tracks" }, charts.map((chart) => h("div", { class: "card" }, chart.node))),
+      ];
+    });
+  }
+
+  #track(track) {
+    const one = this.incident;
+    const name = String(track.series).split("{")[0];
+    const attributes = String(track.series).slice(name.length);
+    const how = measure(track.unit, "gauge", name);
+    const band = { low: track.low, high: track.high };
+    const chart = new TimeChart({
+      title: name, note: clean(attributes.replace(/^\{|\}$/g, "")), how, height: 150, gutter: 40, expected: band,
+      markers: [
+        { t: one.onset_ms, text: "Onset", kind: "onset" }, { t: one.opened_ms, text: "Opened", kind: "opened" },
+        { t: one.resolved_ms, text: "Resolved", kind: "resolved" },
+      ].filter(({ t }) => isNumber(t)),
+    });
+    chart.heading.classList.add("mono");
+    this.charts.push(chart);
+    return chart;
+  }
+
+  #draw(tracks) {
+    const one = this.incident;
+    let from = Infinity, to = -Infinity;
+    for (const track of tracks) {
+      from = Math.min(from, track.start_ms);
+      to = Math.max(to, track.start_ms + track.step_ms * (track.values.length - 1));
+    }
+    for (const ms of [one.onset_ms, one.opened_ms, one.resolved_ms])
+      if (isNumber(ms) && ms > to && ms - to < (to - from) / 3) to = ms + (to - from) / 40;
+    tracks.forEach((track, i) => {
+      const points = track.values.map((value, k) => {
+        const v = isNumber(value) ? value : null;
+        return { t: track.start_ms + k * track.step_ms, v, lo: v, hi: v, mean: v };
+      });
+      this.charts[i].set({ from, to: Math.max(to, from + 1000), now: api.serverNow(), series: [{ key: track.series, label: track.series, points }], spans: [] });
+    });
+  }
+
+  summaryTitle() {
+    return this.incident ? clean(this.incident.title) : "Incident";
+  }
+}

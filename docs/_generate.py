@@ -1,0 +1,68 @@
+"""Write the parts of the documentation that repeat the code; called by the cog blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import os
+from collections.abc import Iterator
+
+from vedette import hookspecs
+from vedette.registry import Registry, discover
+
+
+def registry() -> Registry:
+    """Return the plugins that ship with Vedette, and no other."""
+    return discover(plugins_dir=None)
+
+
+def metrics() -> Iterator[str]:
+    """Yield the metric reference: one table per collector."""
+    for name, collector in sorted(registry().collectors.items()):
+        yield f"### {name}\n"
+        doc = inspect.getdoc(collector)
+        if doc:
+            yield doc.split("\n\n")[0].replace("\n", " ") + "\n"
+        state = "on by default" if collector.default else "off by default"
+        yield f"Every {collector.interval_s:g} s, {state}, {collector.stability}.\n"
+        yield "| metric | type | unit | attributes | raises findings | meaning |"
+        yield "|---|---|---|---|---|---|"
+        for one in collector.instruments():
+            attributes = ", ".join(f"`{key}`" for key in one.attributes) or "none"
+            side = {"never": "no", "both": "either way"}.get(one.alarm, f"when {one.alarm}")
+            yield (
+                f"| `{one.name}` | {one.kind} | `{one.unit}` | {attributes} | {side} | {one.help} |"
+            )
+        yield ""
+
+
+def hooks() -> Iterator[str]:
+    """Yield the hook reference from the specifications."""
+    for name, function in vars(hookspecs).items():
+        if not hasattr(function, "vedette_spec"):
+            continue
+        signature = inspect.signature(function)
+        arguments = ", ".join(signature.parameters)
+        yield f"#### `{name}({arguments})`\n"
+        yield f"{inspect.getdoc(function)}\n"
+
+
+def cli_help(*verb: str) -> str:
+    """Return what ``vedette VERB --help`` prints, 80 columns wide."""
+    from vedette.cli import parser
+
+    os.environ["COLUMNS"] = "80"
+    os.environ["NO_COLOR"] = "1"
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        parser().parse_args([*verb, "--help"])
+    return out.getvalue().rstrip()
+
+
+def verbs() -> tuple[str, ...]:
+    """Return the verbs of the command line in their order."""
+    from vedette.cli import parser
+
+    actions = [one for one in parser()._actions if getattr(one, "choices", None)]  # noqa: SLF001
+    return tuple(actions[0].choices or ())

@@ -80,10 +80,15 @@ class Lanes:
         self._scheduler = TickScheduler(self.tick, self.look_after)
 
     def start(self) -> None:
-        """Start all lanes and the schedule; the first tick comes within one base interval."""
-        self._shared.start()
-        for lane in self._own.values():
+        """Start all lanes and the schedule.
+
+        Everything is read once at once, whatever its interval: there is something to see within a
+        second, and counters have a reading to reckon their first rate from.
+        """
+        tick_ns = self._clock_ns() // self._base_ns * self._base_ns
+        for lane in (self._shared, *self._own.values()):
             lane.start()
+            lane.submit(Work(tick_ns, lane.runners, scheduled=False))
         for interval_ns in self._intervals:
             self._scheduler.every(interval_ns)
         self._scheduler.start()

@@ -19,8 +19,8 @@ class Limits(msgspec.Struct, frozen=True):
     compressed_bytes: int = 2 * MIB
     body_bytes: int = 8 * MIB
     #: Smaller bodies skip the structural scan: even of nothing but empty messages they parse into
-    #: 35 MiB for the milliseconds the request takes.
-    scan_above_bytes: int = MIB // 2
+    #: 17 MiB, one at a time, for the milliseconds the request takes.
+    scan_above_bytes: int = MIB // 4
     messages: int = 300_000
     fields: int = 2_000_000
     metrics: int = 10_000

@@ -68,34 +68,57 @@ class _Scan:
     def __init__(self, data: bytes, limits: Limits) -> None:
         self.data = data
         self.limits = limits
-        self.counts = {"messages": 0, "metrics": 0, "records": 0, "points": 0}
+        counted = ("messages", "metrics", "records", "points")
+        self.left: dict[str, int] = {name: getattr(limits, name) for name in counted}
         self.fields = 0
 
     def message(self, at: int, end: int, shape: _Shape, depth: int) -> None:
         """Walk one message; raises ``Refused``, or ``IndexError`` when it is cut short."""
         if depth > self.limits.depth:
             raise Refused(413, f"body nests deeper than {self.limits.depth} messages")
-        for number, start, stop in fields(self.data, at, end):
-            self.fields += 1
-            if self.fields > self.limits.fields:
-                raise Refused(413, f"body has more than {self.limits.fields} fields")
-            if start < 0:
+        data, children, seen = self.data, shape.children, 0
+        while at < end:
+            seen += 1
+            tag = data[at]
+            if tag > 127:
+                tag, at = _varint(data, at)
+            else:
+                at += 1
+            wire = tag & 7
+            if wire != 2:
+                at = _after_number(data, at, wire)
                 continue
-            child = shape.children.get(number)
+            size = data[at]
+            if size > 127:
+                size, at = _varint(data, at)
+            else:
+                at += 1
+            stop = at + size
+            if stop > end:
+                raise IndexError(at)
+            child = children.get(tag >> 3)
             if child is not None:
                 self._count(child)
-                self.message(start, stop, child, depth + 1)
-            elif number in shape.packed and stop - start > self.limits.packed_bytes:
+                if size:
+                    self.message(at, stop, child, depth + 1)
+            elif size > self.limits.packed_bytes and tag >> 3 in shape.packed:
                 raise Refused(413, f"a list is longer than {self.limits.packed_bytes} bytes")
+            at = stop
+        if at > end:
+            raise IndexError(at)
+        self.fields += seen
+        if self.fields > self.limits.fields:
+            raise Refused(413, f"body has more than {self.limits.fields} fields")
 
     def _count(self, shape: _Shape) -> None:
-        self.counts["messages"] += 1
+        self._one_more("messages")
         if shape.limit != "messages":
-            self.counts[shape.limit] += 1
-        for name in ("messages", shape.limit):
-            most: int = getattr(self.limits, name)
-            if self.counts[name] > most:
-                raise Refused(413, f"body has more than {most} {name}")
+            self._one_more(shape.limit)
+
+    def _one_more(self, name: str) -> None:
+        self.left[name] -= 1
+        if self.left[name] < 0:
+            raise Refused(413, f"body has more than {getattr(self.limits, name)} {name}")
 
 
 def scan(data: bytes, kind: Any, limits: Limits) -> None:
@@ -125,19 +148,23 @@ def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
             yield tag >> 3, at, stop
             at = stop
             continue
-        if wire == 0:
-            while data[at] > 127:
-                at += 1
-            at += 1
-        elif wire == 1:
-            at += 8
-        elif wire == 5:
-            at += 4
-        else:
-            raise IndexError(at)
+        at = _after_number(data, at, wire)
         yield tag >> 3, -1, -1
     if at > end:
         raise IndexError(at)
+
+
+def _after_number(data: bytes, at: int, wire: int) -> int:
+    """Return where a field that is a plain number ends."""
+    if wire == 0:
+        while data[at] > 127:
+            at += 1
+        return at + 1
+    if wire == 1:
+        return at + 8
+    if wire == 5:
+        return at + 4
+    raise IndexError(at)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -95,6 +95,13 @@ def decompress(body: bytes, encoding: str, limits: Limits) -> bytes:
     return _gunzip(body, limits.body_bytes)
 
 
+def announced_size(body: bytes, encoding: str) -> int:
+    """Return the decompressed size a body claims: gzip ends in it (RFC 1952, ISIZE), and the
+    decompressor refuses a wrong one.
+    """
+    return int.from_bytes(body[-4:], "little") if encoding.strip().lower() == "gzip" else len(body)
+
+
 def _gunzip(body: bytes, most: int) -> bytes:
     inflater = zlib.decompressobj(wbits=31)
     try:

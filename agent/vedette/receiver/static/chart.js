@@ -1,7 +1,7 @@
 // Draw one time chart as SVG: median line, min-max band, gaps, incident spans, shared crosshair.
 
 import { clean, h, put, redraw, s } from "./dom.js";
-import { clock, isNumber, moment, quantity, tickText, timeTicks, valueTicks } from "./format.js";
+import { clock, isNumber, moment, quantity, timeTicks, valueTicks } from "./format.js";
 import { areaPath, at, decimate, gaps, linePath, lowerBound, round, segments, stack } from "./points.js";
 
 const COLOURS = 8;
@@ -116,7 +116,7 @@ export class TimeChart {
   }
 
   #frame(axis, unit) {
-    const longest = axis.ticks.map((v) => textWidth(tickText(v, this.options.how, unit)));
+    const longest = axis.ticks.map((v) => textWidth(quantity(v, this.options.how, unit)));
     this.width = this.plot.clientWidth || 300;
     const left = Math.ceil(Math.max(...longest, this.options.gutter ?? 34)) + 8;
     const { from, to } = this.data;
@@ -168,7 +168,7 @@ export class TimeChart {
       parts.push(
         s("line", { class: v === 0 ? "grid base" : "grid", x1: left, x2: left + across, y1: y, y2: y }),
         s("text", { class: "tick", x: left - 6, y: y + 3.5, "text-anchor": "end" },
-          tickText(v, this.options.how, unit)));
+          quantity(v, this.options.how, unit)));
     }
     const many = Math.max(2, Math.floor(across / 74));
     for (const { t, text } of timeTicks(from, to, many)) {

@@ -197,10 +197,10 @@ export class FleetView {
   #welcome() {
     return emptyState(
       "No host has reported yet",
-      "Start Vedette on a host and point it here; it appears within seconds, and charts follow with the first window.",
-      command(`vedette run            # with an [[outputs.otlp]] endpoint of ${location.origin}`),
+      "Point an agent here in its agent.toml and start it: the host appears with its first window, 10 seconds later.",
+      command(`[[outputs.otlp]]\nid = "fleet"\nendpoint = "${location.origin}"\n\n$ vedette run`),
       h("p", { class: "sub" }, "Only trying it out? ", h("code", null, "vedette up"), " runs an agent and this receiver together. ",
-        h("code", null, "vedette drill"), " then makes trouble on purpose, so that you can watch it being found."));
+        h("code", null, "vedette drill"),  " then makes bounded trouble on purpose, so that you can watch it being found."));
   }
 
   #summary(hosts, incidents) {

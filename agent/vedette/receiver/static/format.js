@@ -42,7 +42,7 @@ function seconds(largest) {
 function decimal(largest, unit) {
   let step = 0;
   while (largest >= 10000 && step < DECIMAL.length - 1) [largest, step] = [largest / 1000, step + 1];
-  return { factor: 1 / 1000 ** step, unit: `${DECIMAL[step]}${step && unit ? NB : ""}${unit}` };
+  return { factor: 1 / 1000 ** step, unit: DECIMAL[step] + unit };
 }
 
 const NOT_A_SHARE = /load_average|(^|[._])(count|queue|depth|running|waiting|number)([._]|$)/;
@@ -74,10 +74,12 @@ export function measure(unit, kind, name = "") {
   if (plain === "ns") return { scale: (largest) => rescale(seconds(largest / 1e9), 1e-9) };
   if (plain === "%") return { scale: () => ({ factor: 1, unit: "%" }), percent: true };
   const word = { Cel: "°C", 1: "" }[plain] ?? plain.replace(/^\{(.*)\}$/, (_, one) => several(one));
+  // A word ("threads") stands once beside the title, not at every value.
+  const short = word.length <= 2;
   return {
-    bare: word.length > 2, // said beside the value, not again at every tick
+    word: short ? "" : word.replace(/_/g, " ") + per,
     free: word === "°C" || word === "Hz" || word === "V", // an axis from 0 would hide what moves
-    scale: (largest) => decimal(largest, word + per),
+    scale: (largest) => decimal(largest, short ? word + per : per),
   };
 }
 
@@ -92,14 +94,6 @@ export function quantity(value, how, largest = Math.abs(value)) {
   const { factor, unit } = how.scale(Math.abs(largest));
   const number = digits(value * factor);
   return unit ? `${number}${NB}${unit}` : number;
-}
-
-/** A value at an axis: like `quantity`, without a unit that is a word. */
-export function tickText(value, how, largest) {
-  if (!how.bare) return quantity(value, how, largest);
-  const { factor, unit } = how.scale(Math.abs(largest));
-  const prefix = unit.split(NB)[0];
-  return digits(value * factor) + (prefix.length === 1 ? `${NB}${prefix}` : "");
 }
 
 export const bytes = (value) => quantity(value, measure("By"));

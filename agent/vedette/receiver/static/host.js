@@ -47,10 +47,11 @@ class Card {
     const Kind = spec.heat && count >= HEAT_FROM ? HeatChart : TimeChart;
     if (this.chart instanceof Kind) return this.chart;
     this.chart?.destroy();
+    const how = spec.plain ? measure("", "gauge") : measure(metric.unit, metric.kind, spec.metrics[0]);
     this.chart = new Kind({
       title: spec.title,
-      note: spec.raw ? "" : null,
-      how: spec.plain ? measure("", "gauge") : measure(metric.unit, metric.kind, spec.metrics[0]),
+      note: spec.raw ? how.word : "",
+      how,
       stacked: spec.stacked,
       max: spec.max,
       lines: spec.lines?.(this.view.host ?? {}) ?? [],

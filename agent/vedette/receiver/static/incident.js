@@ -5,7 +5,7 @@ import { TimeChart, crosshair } from "./chart.js";
 import { clean, h, icon, keyed, put, redraw } from "./dom.js";
 import { duration, exact, isNumber, measure, moment, percent, plural } from "./format.js";
 import {
-  SEVERITIES, emptyState, incidentRow, severityBadge, severityOf, since, skeleton, suspectText, worstFirst,
+  SEVERITIES, emptyState, incidentRow, sentence, severityBadge, severityOf, since, skeleton, suspectText, worstFirst,
 } from "./words.js";
 
 const PAGE = 100;
@@ -159,7 +159,7 @@ export class IncidentView {
         h("span", { class: `state ${open ? "open" : "resolved"}` }, open ? "Open" : "Resolved"),
         h("a", { class: "isolate host-link", href: api.hostLink(this.agent) }, one.host || this.agent),
         h("span", { class: "sub isolate" }, one.resource)),
-      h("h1", { class: "isolate", tabindex: "-1" }, one.title || `${one.resource} incident`),
+      h("h1", { class: "isolate", tabindex: "-1" }, sentence(one.title || `${one.resource} incident`)),
       h("p", null, h("a", { class: "button primary", href: this.#chartsLink() }, icon("chart"), "Charts of the host at that time")),
     ]);
   }
@@ -175,6 +175,7 @@ export class IncidentView {
     const one = this.incident;
     const now = api.serverNow();
     const open = one.state !== "resolved";
+    this.steps.className = `steps ${severityOf(one.severity)}`;
     redraw(this.steps, [one.onset_ms, one.opened_ms, one.resolved_ms, open], () => {
       const step = (kind, word, ms, more) => h("li", { class: `step ${kind}` },
         h("span", { class: "step-word" }, word),
@@ -224,7 +225,7 @@ export class IncidentView {
       return h("li", { class: `change ${change === "resolved" ? "resolved" : severityOf(entry.severity)}` },
         h("div", { class: "change-top" }, h("b", null, words[change] ?? change), change === "resolved" ? null : severityBadge(entry.severity),
           h("time", { class: "sub", title: exact(entry.time_ms) }, moment(entry.time_ms, now))),
-        h("span", { class: "isolate" }, entry.title));
+        h("span", { class: "isolate" }, sentence(entry.title)));
     }));
   }
 
@@ -255,7 +256,7 @@ export class IncidentView {
     const how = measure(track.unit, "gauge", name);
     const band = { low: track.low, high: track.high };
     const chart = new TimeChart({
-      title: name, note: clean(attributes.replace(/^\{|\}$/g, "")), how, height: 150, gutter: 40, expected: band,
+      title: name, note: clean([attributes.replace(/^\{|\}$/g, ""), how.word].filter(Boolean).join(" · ")), how, height: 150, gutter: 40, expected: band,
       markers: [
         { t: one.onset_ms, text: "Onset", kind: "onset" }, { t: one.opened_ms, text: "Opened", kind: "opened" },
         { t: one.resolved_ms, text: "Resolved", kind: "resolved" },

@@ -93,6 +93,13 @@ export function suspectText(incident) {
   return first.text ? `${named}, ${first.text}` : named;
 }
 
+/** A sentence of the agent; names it quotes in backticks are set as code. */
+export function sentence(text) {
+  const parts = String(text ?? "").slice(0, 600).split("`");
+  if (parts.length % 2 === 0) return [clean(text)]; // a name with a backtick of its own
+  return parts.map((part, i) => (i % 2 ? h("code", { class: "isolate" }, part) : clean(part)));
+}
+
 /** How long an incident has lasted or did last. */
 export function lasted(incident, now) {
   const begin = incident.onset_ms || incident.opened_ms;
@@ -109,7 +116,7 @@ export function incidentRow(incident, { host = true, state = true } = {}) {
     severityBadge(severity),
     h("div", { class: "incident-words" },
       h("a", { class: "incident-title isolate", href: incidentLink(incident.agent, incident.id) },
-        incident.title || `${incident.resource} incident`),
+        sentence(incident.title || `${incident.resource} incident`)),
       h("p", { class: "incident-facts" },
         host ? h("a", { class: "isolate host-link", href: hostLink(incident.agent) }, incident.host || incident.agent) : null,
         h("span", { class: "isolate" }, incident.resource),

@@ -102,7 +102,7 @@ def test_a_cpu_hog_is_one_incident_that_names_the_process(host) -> None:
     assert incident.resource == "cpu"
     assert incident.suspects[0].name == "stress"
     assert "process `stress` (pid 4711) uses 97 %" in incident.title
-    assert "usual range 0.4 to 8 %" in incident.title
+    assert "usual range 0.5 to 8 %" in incident.title
     assert incident.evidence[0].series == "vedette.cpu.busy"
     assert len(incident.evidence[0].values) > 100
     assert host.incidents[0].severity == "warning"
@@ -273,5 +273,17 @@ def test_nan_and_vanishing_series_poison_nothing(host) -> None:
     learn(host, source, 60)
     source.load = 0.95
     for _ in range(20):
+        host.tick(source.readings(), usages(0.97))
+    assert len(host.incidents) == 1
+
+
+def test_a_burst_during_the_warm_up_does_not_hide_the_fault_after_it(host) -> None:
+    source = Host()
+    for second in range(100):
+        source.load = 0.95 if 3 <= second < 15 or 80 <= second < 85 else 0.0
+        host.tick(source.readings(), usages(0) if second % 10 == 0 else ())
+    assert host.told == []
+    source.load = 0.95
+    for _ in range(15):
         host.tick(source.readings(), usages(0.97))
     assert len(host.incidents) == 1

@@ -5,10 +5,13 @@ that is idle between bursts. So per detector and series the tail of past scores 
 quantile by stochastic approximation (Robbins and Monro, 1951; step as a part of the excess) and the
 mean excess above it; beyond the quantile a generalised Pareto tail with a fixed shape gives the
 probability p of such a score on an ordinary day (peaks over threshold: Pickands 1975; used for
-streams by Siffer et al., SPOT, KDD 2017). Deviation: the shape is fixed at ``SHAPE``, heavier than
-exponential, because a host's history is short and an over-confident tail rings for ever. A young
-series has the tail of a prior, which its own readings replace as they come; readings that belong to
-a finding teach next to nothing, or the second occurrence of a fault would pass for ordinary.
+streams by Siffer et al., SPOT, KDD 2017). A run of readings above the quantile is one event and
+teaches by its peak, once it is over (declustering, as is usual with peaks over threshold): a rising
+score cannot drag its own threshold along. Deviations: the shape is fixed at ``SHAPE``, heavier than
+exponential, because a host's history is short and an over-confident tail rings for ever; for thin
+tails p therefore errs to the safe side. A young series has the tail of a prior, which its own
+readings replace as they come; a run that became a finding teaches next to nothing, or the second
+occurrence of a fault would pass for ordinary.
 
 Confirmation and hysteresis. A finding opens when readings were strange (p below ``open_p``) for
 ``confirm_ns`` with at least ``CONFIRM_READINGS`` of them and no two calm ones in a row; it closes
@@ -16,7 +19,7 @@ when readings were calm (p above ``close_p``) for ``release_ns``. A level rule i
 confirmation and is never calibrated.
 
 Vectorised: about 20 array operations per detector and tick; Python touches only rows that open,
-are open, or close. 28 bytes per detector and series.
+are open, or close. 41 bytes per detector and series.
 """
 
 from __future__ import annotations
@@ -38,8 +41,13 @@ SHAPE = 0.25
 #: Tail of a series without a history, in units of a robust scale: Laplace-like with mean
 #: absolute deviation 1 has its 0.99 quantile at ln(100) = 4.6 and mean excess 1.
 PRIOR_QUANTILE, PRIOR_EXCESS = 4.6, 1.0
-#: Readings whose weight the prior has.
+#: Readings after which the quantile's steps shrink, and the runs beyond it the prior counts for.
 PRIOR_READINGS = 100.0
+PRIOR_RUNS = 20.0
+#: Readings after which the tail goes on learning at the same pace: three days at one a minute.
+SETTLED_READINGS = 20_000.0
+#: One run teaches no more than one this many mean excesses beyond the quantile.
+TEACHES_MOST = 5.0
 #: A mean excess is never under this part of the quantile: tails seen briefly look too thin.
 THINNEST = 0.2
 #: Weight with which strange readings teach the tail.
@@ -65,6 +73,17 @@ class FindingChange(msgspec.Struct, frozen=True):
     finding: Finding
 
 
+_COUNTED = (
+    "seen",
+    "peak",
+    "strange_since",
+    "strange_count",
+    "misses",
+    "calm_since",
+    "is_open",
+)
+
+
 class _Judgement:
     """What is known of each row for one detector. Arrays float32/int64 ``(rows,)``."""
 
@@ -72,6 +91,7 @@ class _Judgement:
         self.quantile = np.full(rows, PRIOR_QUANTILE, dtype=np.float32)
         self.excess = np.full(rows, PRIOR_EXCESS, dtype=np.float32)
         self.seen = np.zeros(rows, dtype=np.float32)
+        self.peak = np.zeros(rows, dtype=np.float32)
         self.strange_since = np.zeros(rows, dtype=np.int64)
         self.strange_count = np.zeros(rows, dtype=np.int32)
         self.misses = np.zeros(rows, dtype=np.int32)
@@ -82,16 +102,14 @@ class _Judgement:
     def grow(self, rows: int) -> None:
         self.quantile = grown(self.quantile, rows, PRIOR_QUANTILE)
         self.excess = grown(self.excess, rows, PRIOR_EXCESS)
-        for name in ("seen", "strange_since", "strange_count", "misses", "calm_since", "is_open"):
+        for name in _COUNTED:
             setattr(self, name, grown(getattr(self, name), rows, 0))
 
     def forget(self, rows: NDArray[np.intp]) -> None:
         self.quantile[rows] = PRIOR_QUANTILE
         self.excess[rows] = PRIOR_EXCESS
-        for array in (self.seen, self.strange_since, self.strange_count, self.misses):
-            array[rows] = 0
-        self.calm_since[rows] = 0
-        self.is_open[rows] = False
+        for name in _COUNTED:
+            getattr(self, name)[rows] = 0
 
 
 class Decider:
@@ -131,7 +149,7 @@ class Decider:
                 strange = p < self.policy.open_p
                 calm = p > self.policy.close_p
             self._follow(judgement, strange, calm, tick)
-            self._learn_tail(judgement, scores, strange)
+            self._learn_tail(judgement, scores)
             lasted = tick - judgement.strange_since >= self.policy.confirm_ns
             enough = judgement.strange_count >= CONFIRM_READINGS
             opening = strange & lasted & enough & ~judgement.is_open
@@ -197,25 +215,28 @@ class Decider:
         return p
 
     @staticmethod
-    def _learn_tail(
-        judgement: _Judgement, scores: NDArray[np.float32], strange: NDArray[np.bool_]
-    ) -> None:
+    def _learn_tail(judgement: _Judgement, scores: NDArray[np.float32]) -> None:
+        """Fold the scores in: from a run above the quantile its peak, when it is over."""
         known = ~np.isnan(scores)
         judgement.seen += known
-        # From what is strange, or while a finding is open, learn next to nothing.
-        odd = judgement.is_open | strange
-        weight = np.where(known, np.where(odd, STRANGE_TEACHES, 1.0), 0.0).astype(np.float32)
         with np.errstate(invalid="ignore"):
             beyond = scores > judgement.quantile
-            surplus = np.where(beyond, scores - judgement.quantile, 0)
-            # One sample beyond the quantile in a hundred balances the ninety-nine below it.
-            step = judgement.excess * 2.0 / np.sqrt(1 + judgement.seen / PRIOR_READINGS)
-            move = np.where(beyond, QUANTILE, -(1 - QUANTILE)) * step * weight
-            gain = 20.0 / (PRIOR_READINGS + np.minimum(judgement.seen, 20_000)) * weight
-            capped = np.minimum(surplus, 10 * judgement.excess)
-            judgement.excess += np.where(beyond, gain * (capped - judgement.excess), 0)
-            judgement.quantile += np.where(known, move, 0)
-        np.maximum(judgement.excess, 0.05, out=judgement.excess)
+        over = known & ~beyond & (judgement.peak > 0)
+        np.maximum(judgement.peak, scores, out=judgement.peak, where=beyond)
+        step = judgement.excess / np.sqrt(1 + judgement.seen / PRIOR_READINGS)
+        # One run above the quantile in a hundred readings balances the readings below it.
+        judgement.quantile -= np.where(known & ~beyond & ~over, (1 - QUANTILE) * step, 0)
+        rows = np.flatnonzero(over)
+        if len(rows):
+            weight = np.where(judgement.is_open[rows], STRANGE_TEACHES, 1.0).astype(np.float32)
+            excess = judgement.excess[rows]
+            surplus = judgement.peak[rows] - judgement.quantile[rows]
+            runs = (1 - QUANTILE) * np.minimum(judgement.seen[rows], SETTLED_READINGS)
+            gain = weight / (PRIOR_RUNS + runs)
+            taught = np.minimum(surplus, TEACHES_MOST * excess)
+            judgement.excess[rows] = np.maximum(excess + gain * (taught - excess), 0.05)
+            judgement.quantile[rows] += QUANTILE * step[rows] * weight
+            judgement.peak[rows] = 0
         np.maximum(judgement.quantile, 1.0, out=judgement.quantile)
 
     def _follow(

@@ -1,12 +1,15 @@
 """Detector ``robust``: how far a series is from its own adaptive location, in its own scale.
 
-Idea: per series an exponentially weighted location and mean absolute deviation, both with gain
-1/n until ``span`` readings are seen, and both learning from readings clipped at ``CLIP`` scales
-(Huber's influence function), so that an outlier moves neither and a lasting level shift is accepted
-slowly. A reading is as strange as the lesser of two: the newest reading, and a short mean over
-``smooth`` readings. So a step shows within a few readings, a single spike counts little, and what
-is over is over at once. Scores are in units of the scale, on the side on which the instrument's
-``alarm`` says a person cares.
+Idea: per series an exponentially weighted location and mean absolute deviation. They begin, when
+``warm_up`` readings are there, as the median and the deviation of the calmer part of those, so that
+a burst during the warm-up does not pass for the rule. From then on they learn with gain 1/n until
+``span`` readings are seen, from readings clipped at ``CLIP`` scales (Huber's influence function):
+an outlier moves neither, and a lasting level shift is accepted slowly.
+
+A reading is as strange as the lesser of two: the newest reading, and a short mean over ``smooth``
+readings. So a step shows within a few readings, a single spike counts little, and what is over is
+over at once. Scores are in units of the scale, on the side on which the instrument's ``alarm`` says
+a person cares.
 
 No opinion (NaN) while a series has been read fewer than ``warm_up`` times, or has not moved at
 least ``MOVES`` times (constant series), or is declared ``alarm="never"``. For a series with a
@@ -34,6 +37,14 @@ from vedette.api import Detector, Evidence, StateArray, Window, hookimpl
 
 #: Readings further than this many scales from the location teach no more than one at that distance.
 CLIP = 4.0
+#: The warm-up's strangest readings, as a part of them, do not count for the first scale ...
+TRIM = 0.25
+#: (of normal noise the rest deviates by this part of the whole) ...
+CALM_PART = 0.645
+#: ... which is never under this part of the scale with them: what is quiet but for bursts has one.
+TRIMMED_LEAST = 0.25
+#: Ticks in which the warm-up's readings are looked for: 60 readings, 10 s apart.
+LOOKBACK = 620
 #: Changes of value after which a series is no longer taken for constant.
 MOVES = 3.0
 #: A scale is never under this part of the location: float32 and rounding noise is not strangeness.
@@ -68,6 +79,7 @@ class Robust(Detector):
 
     name = "robust"
     Config = RobustConfig
+    lookback = LOOKBACK
     state: ClassVar[Mapping[str, StateArray]] = {
         "count": StateArray(0.0),
         "moves": StateArray(0.0),
@@ -125,13 +137,16 @@ class Robust(Detector):
         np.add(moves, value != np.where(read, last, location), out=moves, where=read)
         gain = np.where(read, 1.0 / np.clip(count, 1.0, self.span), 0).astype(np.float32)
         deviation = value - location
-        # While the scale is young it is still growing towards its size: nothing is clipped then.
-        reach = np.where(count > self.warm_up / 2, CLIP * scale + FLOOR * np.abs(location), np.inf)
+        # Before it is warm the scale is still growing towards its size: nothing is clipped then.
+        reach = np.where(count > self.warm_up, CLIP * scale + FLOOR * np.abs(location), np.inf)
         clipped = np.clip(deviation, -reach, reach)
         location += gain * clipped
         scale += gain * (np.abs(clipped) - scale)
         fast += np.where(read, self.smoothing * (value - fast), 0).astype(np.float32)
         np.copyto(last, value, where=read)
+        warm = np.flatnonzero(read & (count == self.warm_up))
+        if len(warm):
+            location[warm], scale[warm] = _begin(window.values[warm])
 
     def learning(
         self, window: Window, state: Mapping[str, NDArray[np.float32]]
@@ -162,6 +177,17 @@ class Robust(Detector):
             dtype=np.float32,
         )
         self._generation = window.generation
+
+
+def _begin(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return location and scale of the readings ``(rows, ticks)`` of series that became warm."""
+    centre = np.nanmedian(values, axis=1)
+    deviation = np.sort(np.abs(values - centre[:, None]), axis=1)  # NaN last
+    whole = np.nanmean(deviation, axis=1)
+    kept = (np.isfinite(deviation).sum(axis=1) * (1 - TRIM)).astype(np.intp)
+    inside = np.arange(deviation.shape[1]) < kept[:, None]
+    calm = np.where(inside, deviation, 0).sum(axis=1) / np.maximum(kept, 1)
+    return centre, np.maximum(calm / CALM_PART, TRIMMED_LEAST * whole)
 
 
 @hookimpl

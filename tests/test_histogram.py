@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -15,13 +16,8 @@ from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm
     LogarithmMapping,
 )
 
-from vedette.histogram import (
-    ExponentialHistogram,
-    Histograms,
-    bucket_indexes,
-    bucket_middle,
-    upper_bound,
-)
+from vedette.histogram import ExponentialHistogram, bucket_middle, upper_bound
+from vedette.histograms import Histograms, bucket_indexes, histogram_of
 
 NAN, INF = math.nan, math.inf
 SMALLEST_NORMAL = 2.0**-1022
@@ -39,7 +35,7 @@ def sdk_mapping(scale: int) -> ExponentMapping | LogarithmMapping:
 
 
 def of(values: list[float], scale: int = 5, max_buckets: int = 160) -> ExponentialHistogram:
-    return ExponentialHistogram.of(np.array(values, dtype=np.float64), scale, max_buckets)
+    return histogram_of(np.array(values, dtype=np.float64), scale, max_buckets)
 
 
 def same(a: ExponentialHistogram, b: ExponentialHistogram) -> None:
@@ -183,7 +179,7 @@ def test_a_batch_worked_on_in_chunks_equals_one_in_a_single_piece(
     block[3] = NAN
     block[9] = 0.0
     whole = Histograms.of(block)
-    monkeypatch.setattr("vedette.histogram.CHUNK", 7 * 60)
+    monkeypatch.setattr("vedette.histograms.CHUNK", 7 * 60)
     pieces = Histograms.of(block)
     assert [whole.at(row) for row in range(50)] == [pieces.at(row) for row in range(50)]
     assert np.array_equal(whole.count, pieces.count)
@@ -314,9 +310,19 @@ def test_a_quantile_is_within_the_error_of_the_scale(
     assert min(values) <= made.quantile(q) <= max(values)
 
 
+@given(values=st.lists(plain, min_size=1, max_size=40), q=st.floats(0.0, 1.0), scale=scales)
+def test_a_quantile_without_known_ends_is_within_the_error_too(
+    values: list[float], q: float, scale: int
+) -> None:
+    made = msgspec.structs.replace(of(values, scale), min=None, max=None)
+    exact = sorted(values)[max(math.ceil(round(q * len(values), 9)), 1) - 1]
+    bound = math.expm1(0.5 * math.log(2.0) * 2.0**-made.scale) if made.scale > -6 else INF
+    assert abs(made.quantile(q) - exact) <= abs(exact) * (bound + 1e-9) + 5e-324
+
+
 def test_at_scale_5_the_error_is_about_one_per_cent() -> None:
     values = np.random.default_rng(1).lognormal(0.0, 0.8, 10_000)
-    made = ExponentialHistogram.of(values, 5, 10_000)
+    made = histogram_of(values, 5, 10_000)
     for q in (0.01, 0.5, 0.9, 0.99):
         exact = np.quantile(values, q, method="inverted_cdf")
         assert made.quantile(q) == pytest.approx(exact, rel=0.0109)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vedette import summarise
 from vedette.api import Series, counter, gauge
-from vedette.histogram import ExponentialHistogram
+from vedette.histograms import histogram_of
 from vedette.summarise import Summariser, WindowSummary
 
 NAN, INF = math.nan, math.inf
@@ -192,7 +192,7 @@ def test_statistics_are_those_of_numpy(ticks: list[list[float]]) -> None:
         assert closed.count[at] == read.size
         assert (closed.min[at], closed.max[at]) == (read.min(), read.max())
         assert closed.last[at] == read[-1]
-        alone = ExponentialHistogram.of(read)
+        alone = histogram_of(read)
         in_batch = closed.histograms.at(at)
         assert (in_batch.scale, in_batch.positive) == (alone.scale, alone.positive)
         assert (in_batch.zero_count, in_batch.negative) == (alone.zero_count, alone.negative)

@@ -34,7 +34,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 
 from vedette.api import Incident, Series, Severity, Track
-from vedette.histogram import Buckets
+from vedette.histograms import Buckets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

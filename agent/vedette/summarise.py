@@ -24,7 +24,8 @@ import msgspec
 import numpy as np
 
 from vedette.api import Series
-from vedette.histogram import MAX_BUCKETS, Histograms
+from vedette.histogram import MAX_BUCKETS
+from vedette.histograms import Histograms
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,7 +20,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     AGGREGATION_TEMPORALITY_DELTA,
 )
 
-from vedette.histogram import ExponentialHistogram
+from vedette.histograms import histogram_of
 from vedette.receiver.app import create_app
 from vedette.receiver.limits import Limits
 from vedette.receiver.store import Store
@@ -121,7 +121,7 @@ class Otlp:
     ) -> Callable[[Any], None]:
         import numpy as np
 
-        histogram = ExponentialHistogram.of(np.array(values, dtype=np.float64))
+        histogram = histogram_of(np.array(values, dtype=np.float64))
 
         def fill(metrics: Any) -> None:
             metric = metrics.add(name=f"{name}.dist", unit=unit)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogramDataPoint
 
 from vedette.api import counter, gauge, updown
-from vedette.histogram import ExponentialHistogram
+from vedette.histograms import histogram_of
 from vedette.otlp import encode_metrics
 from vedette.receiver.charts import CARRY_NS, _SampleCache
 from vedette.receiver.points import Sample, median
@@ -199,10 +199,10 @@ def test_what_the_agent_encodes_is_what_the_chart_shows(
     scale=st.integers(-5, 8),
     bounded=st.booleans(),
 )
-def test_the_median_is_that_of_the_histogram_module(
+def test_the_median_of_a_point_is_that_of_its_histogram(
     values: list[float], scale: int, bounded: bool
 ) -> None:
-    histogram = ExponentialHistogram.of(np.array(values), scale)
+    histogram = histogram_of(np.array(values), scale)
     point = ExponentialHistogramDataPoint(
         scale=histogram.scale, zero_count=histogram.zero_count, count=histogram.count
     )

@@ -71,6 +71,13 @@ class Receiver:
         return self.end()
 
 
+def test_the_receiver_loads_no_numpy() -> None:
+    # It would add a quarter to the receiver's memory.
+    code = "import sys, vedette.receiver.serve; sys.exit('numpy' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], timeout=WAIT_S, check=False)
+    assert ended.returncode == 0
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Receiver]]:
     receivers: list[Receiver] = []

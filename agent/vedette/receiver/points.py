@@ -7,13 +7,13 @@ window's readings (``name.dist``). Other senders send either, and histograms wit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA, Metric
 
+from vedette.histogram import ExponentialHistogram
 from vedette.receiver.extract import NO_RECORDED_VALUE, attributes, number_of, series_key
 from vedette.receiver.limits import ITEMS_MAX, KEY_MAX
 from vedette.receiver.structure import find_metrics
@@ -152,43 +152,21 @@ def _spread(point: Any, data: str, delta: bool, medians: bool) -> Spread:
 
 
 def median(point: Any, low: float | None, high: float | None) -> float | None:
-    """Return the median of an ExponentialHistogramDataPoint, as near as its bucket tells.
-
-    The same as ``ExponentialHistogram.quantile(0.5)`` of ``vedette.histogram``, without numpy,
-    which would add a third to the receiver's memory.
-    """
+    """Return the median of an ExponentialHistogramDataPoint, as near as its bucket tells."""
     if low is not None and low == high:
         return low
-    negative, positive = point.negative.bucket_counts, point.positive.bucket_counts
-    below = sum(negative)
-    rank = (below + point.zero_count + sum(positive) + 1) // 2
-    if not rank:
-        return None
-    if rank == 1 and low is not None:
-        return low
-    if rank <= below:
-        # Counted from the far end: the largest magnitudes are the smallest values.
-        place = len(negative) - 1 - _place(reversed(negative), rank)
-        value = -_bucket_middle(point.negative.offset + place, point.scale)
-    elif rank <= below + point.zero_count:
-        value = 0.0
-    else:
-        place = _place(positive, rank - below - point.zero_count)
-        value = _bucket_middle(point.positive.offset + place, point.scale)
-    value = value if low is None else max(value, low)
-    return _finite(value if high is None else min(value, high))
-
-
-def _place(counts: Iterable[int], rank: int) -> int:
-    """Return the place of the bucket that holds the reading of this rank, which it does."""
-    return next(place for place, held in enumerate(accumulate(counts)) if held >= rank)
-
-
-def _bucket_middle(index: int, scale: int) -> float:
-    try:
-        return math.exp2(math.ldexp(index + 0.5, -scale))
-    except OverflowError:
-        return math.inf
+    positive, negative = point.positive, point.negative
+    histogram = ExponentialHistogram(
+        scale=point.scale,
+        zero_count=point.zero_count,
+        positive_offset=positive.offset,
+        positive=tuple(positive.bucket_counts),
+        negative_offset=negative.offset,
+        negative=tuple(negative.bucket_counts),
+        min=low,
+        max=high,
+    )
+    return _finite(histogram.quantile(0.5))
 
 
 def _middle(point: Any, low: float | None, high: float | None) -> float | None:

@@ -49,6 +49,13 @@ function drawLive() {
   live.title = state.paused ? "Go on refreshing (p)" : "Stop refreshing (p)";
 }
 
+// One beat for each answer: it shows that the page lives, and costs nothing in between.
+function beat() {
+  const dot = live.querySelector(".pulse");
+  dot.classList.remove("beat");
+  requestAnimationFrame(() => dot.classList.add("beat"));
+}
+
 const navigation = [["#/", "Fleet", /^\/(host\/.*)?$/], ["#/incidents", "Incidents", /^\/incident/]].map(([href, word, match]) =>
   ({ node: h("a", { class: "nav", href }, word), match }));
 
@@ -153,6 +160,7 @@ async function refresh() {
     await view.refresh(leave.signal);
     if (view !== state.view) return;
     Object.assign(state, { failures: 0, good: Date.now() });
+    beat();
     main.removeAttribute("aria-busy");
     prepare();
   } catch (error) {

@@ -7,7 +7,7 @@ import { areaPath, at, decimate, gaps, linePath, lowerBound, round, segments, st
 const COLOURS = 8;
 const TOP = 10, BOTTOM = 20, RIGHT = 8;
 const FEW = 7; // series drawn before the rest hides behind "n more"
-const BAND_MAX = 3; // more bands than these on each other say nothing
+const BAND_MAX = 2; // more bands than these on each other say nothing
 
 /** One moment, pointed at in all charts at once. */
 class Crosshair {
@@ -170,7 +170,7 @@ export class TimeChart {
         s("text", { class: "tick", x: left - 6, y: y + 3.5, "text-anchor": "end" },
           quantity(v, this.options.how, unit)));
     }
-    const many = Math.max(2, Math.floor(across / 74));
+    const many = Math.max(2, Math.floor(across / 62));
     for (const { t, text } of timeTicks(from, to, many)) {
       const x = round(this.x(t)), wide = textWidth(text) / 2;
       parts.push(s("line", { class: "notch", x1: x, x2: x, y1: TOP + down, y2: TOP + down + 3 }));

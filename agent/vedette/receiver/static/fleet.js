@@ -197,8 +197,8 @@ export class FleetView {
   #welcome() {
     return emptyState(
       "No host has reported yet",
-      "Point an agent here in its agent.toml and start it: the host appears with its first window, 10 seconds later.",
-      command(`[[outputs.otlp]]\nid = "fleet"\nendpoint = "${location.origin}"\n\n$ vedette run`),
+      "Point an agent here in its agent.toml and start it: the host appears within seconds.",
+      command("[[outputs.otlp]]", 'id = "fleet"', `endpoint = "${location.origin}"`, "", "$ vedette run"),
       h("p", { class: "sub" }, "Only trying it out? ", h("code", null, "vedette up"), " runs an agent and this receiver together. ",
         h("code", null, "vedette drill"),  " then makes bounded trouble on purpose, so that you can watch it being found."));
   }
@@ -238,7 +238,7 @@ export class FleetView {
   #incidents(incidents) {
     redraw(this.worst, incidents.slice(0, 50).map((one) => [one.agent, one.id, one.severity, one.title, one.suspects?.[0]]), () => {
       if (!incidents.length)
-        return h("p", { class: "calm" }, icon("ok"), "No open incidents. Every host that reports behaves as it usually does.");
+        return h("p", { class: "calm" }, icon("ok"), "No open incident: nothing unusual on the hosts that report.");
       const more = incidents.length - SHOWN_INCIDENTS;
       return [
         h("div", { class: "tools" }, h("h2", null, "Open incidents"), h("span", { class: "tool-count" }, incidents.length),

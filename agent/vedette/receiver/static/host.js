@@ -357,14 +357,14 @@ export class HostView {
       const begin = Math.max(from, one.onset_ms || one.opened_ms), end = Math.min(to, one.resolved_ms ?? to);
       let lane = lanes.findIndex((edge) => edge < begin);
       if (lane < 0) lane = lanes.push(0) - 1;
-      lanes[lane] = Math.max(end, begin + (to - from) * 0.012);
+      lanes[lane] = Math.max(end, begin + (28 / (this.open.clientWidth || 1000)) * (to - from));
       if (lane > 5) continue;
       const wide = ((end - begin) / (to - from)) * 100;
       bars.push(h("a", {
         class: `ribbon-bar ${severityOf(one.severity)}${one.state === "resolved" ? " resolved" : ""}`,
         href: api.incidentLink(one.agent ?? this.agent, one.id),
         title: `${one.title} (${one.severity}, ${lasted(one, to)})`,
-        css: { left: `${((begin - from) / (to - from)) * 100}%`, width: `max(8px, ${wide}%)`, top: `${lane * 26}px` },
+        css: { left: `min(${((begin - from) / (to - from)) * 100}%, 100% - 24px)`, width: `max(24px, ${wide}%)`, top: `${lane * 26}px` },
       }, icon(severityOf(one.severity)), h("span", { class: (wide / 100) * this.open.clientWidth < 110 ? "unseen" : "ribbon-word isolate" }, one.title)));
     }
     return h("div", { class: "ribbon", role: "group", "aria-label": "Incidents over time" },

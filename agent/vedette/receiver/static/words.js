@@ -146,8 +146,8 @@ export function emptyState(title, text, ...more) {
   return h("div", { class: "empty" }, h("h2", null, title), h("p", null, text), more);
 }
 
-export function command(text) {
-  return h("pre", { class: "command" }, h("code", null, text));
+export function command(...lines) {
+  return h("pre", { class: "command" }, h("code", null, lines.map((line) => [line, h("br")])));
 }
 
 export function skeleton(rows, kind = "row") {

@@ -55,7 +55,7 @@ class Drive:
 
 
 def test_p_values_hold_on_quiet_data() -> None:
-    """No more scores than stated are below a probability, for normal, exponential and heavy tails."""
+    """For normal, exponential and heavy tails no more scores than stated are below a p."""
     random = np.random.default_rng(3)
     rows, ticks = 60, 6000
     kinds = [

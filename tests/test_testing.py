@@ -364,7 +364,7 @@ def test_the_kit_comes_as_pytest_fixtures_and_costs_nothing_until_used(tmp_path:
         "    assert callable(check_collector) and callable(check_detector)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "vedette._pytest", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -11,10 +11,10 @@ import logging
 import os
 import platform
 import random
+import select
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,7 +115,7 @@ class Agent:
         self.stopping = False
         self._cpu = (time.monotonic(), time.process_time())
         self._cpu_share = 0.0
-        self._wake = threading.Event()
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._reload = False
         self.spool = Spool(
             directory / "spool",
@@ -154,6 +154,9 @@ class Agent:
 
     def start(self) -> None:
         """Start every part; signals are handled from here on."""
+        # The handler only sets a flag: a lock taken there could be one the main thread holds. What
+        # ends the wait is the byte that the interpreter itself writes for each signal.
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         self.control.start()
@@ -177,8 +180,9 @@ class Agent:
         """Return when the agent is asked to stop; reload and feed the watchdog meanwhile."""
         patience = self.manager.watchdog_s / 2 if self.manager.watchdog_s else None
         while not self.stopping:
-            self._wake.wait(patience)
-            self._wake.clear()
+            ready, _, _ = select.select([self._wake_read], [], [], patience)
+            if ready:
+                os.read(self._wake_read, 4096)
             if self._reload:
                 self._reload = False
                 self.reload()
@@ -236,7 +240,6 @@ class Agent:
             self._reload = True
         else:
             self.stopping = True
-        self._wake.set()
 
     # ------------------------------------------------------------ parts
 
@@ -395,7 +398,9 @@ class Agent:
         for incident in self.pipeline.view.incidents:
             if incident.id == wanted:
                 return {"incident": msgspec.to_builtins(incident)}
-        raise LookupError(f"no incident has the id {wanted!r}")
+        raise ControlError(
+            f"no incident has the id {wanted!r}", "List them with `vedette incidents list --all`."
+        )
 
 
 def output_names(config: Config) -> tuple[str, ...]:

@@ -31,15 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if reconfigure is not None:  # a terminal without UTF-8 gets escapes, not an exception
             reconfigure(errors="backslashreplace")
     try:
-        code = _dispatch(arguments)
-        sys.stdout.flush()
+        try:
+            return _dispatch(arguments)
+        finally:
+            sys.stdout.flush()  # here, not at exit, a reader that left can be handled
     except BrokenPipeError:
         # The reader left (`| head`). What Python flushes at exit must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return 130
-    return code
 
 
 def parser() -> argparse.ArgumentParser:

@@ -31,6 +31,8 @@ PAGE = mmap.PAGESIZE
 #: Bytes a second: enough to be seen on any disk or network counter, no more.
 DISK_RATE = 200 * MIB
 NETWORK_RATE = 256 * MIB
+#: Written between two syncs: little, so that even a fast disk is busy all the time.
+SYNC_BYTES = 64 * 1024
 
 
 def main() -> int:
@@ -116,14 +118,14 @@ def _write(directory: str, amount: int, deadline: float) -> None:
 
     The file has no name from the start, so it is gone with this process, however that ends.
     """
-    chunk = os.urandom(MIB)
+    chunk = os.urandom(SYNC_BYTES)
     with tempfile.TemporaryFile(dir=directory, prefix=".vedette-drill-", buffering=0) as file:
         began = time.monotonic()
         written = 0
         while time.monotonic() < deadline:
-            os.pwrite(file.fileno(), chunk, written % (amount - amount % MIB))
+            os.pwrite(file.fileno(), chunk, written % (amount - amount % SYNC_BYTES))
             os.fdatasync(file.fileno())
-            written += MIB
+            written += SYNC_BYTES
             _pace(began, written, DISK_RATE, deadline)
 
 

@@ -252,7 +252,7 @@ def _track(track: Track) -> None:
         band = f"; usual {low} to {high}"
     end = track.start_ns + track.step_ns * max(0, len(track.values) - 1)
     spread = f"from {number(min(known))} to {number(max(known))}, last {number(known[-1])}"
-    out(f"  {clock(track.start_ns)} to {clock(end)}: {spread}{band}")
+    out(hanging(f"{clock(track.start_ns)} to {clock(end)}: {spread}{band}", 2, "  "))
 
 
 def _typed(data: Mapping[str, Any]) -> Incident:

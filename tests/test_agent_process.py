@@ -258,8 +258,12 @@ def test_a_drop_in_plugin_reaches_the_receiver_and_broken_ones_harm_nobody(place
     assert sum(one["skipped"] for one in healthy.values()) == 0
     assert place.status()["health"] == "degraded"
     (host,) = until(lambda: place.get("/api/v1/hosts")["hosts"], "a report")
-    series = place.get(f"/api/v1/hosts/{host['agent']}/series")["series"]
-    assert {"test.well"} & {one["name"] for one in series}
+
+    def names() -> set[str]:
+        series = place.get(f"/api/v1/hosts/{host['agent']}/series")["series"]
+        return {one["name"] for one in series}
+
+    until(lambda: "test.well" in names(), "the series of the well one")
     listed = subprocess.run(
         [sys.executable, "-m", "vedette", "plugins", "--json", "--config", str(place.config)],
         capture_output=True,

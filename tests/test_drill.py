@@ -54,7 +54,7 @@ def incident(
         opened_ns=opened,
         updated_ns=opened,
         resolved_ns=None if resolved_s is None else BEGAN + int(resolved_s * S),
-        series=("vedette.cpu.busy",),
+        series=(f"system.{resource}.something",),
         suspects=suspects,
     )
 

@@ -215,6 +215,8 @@ class Agent:
             return
         if (config.agent.interval, config.spool) != (self.config.agent.interval, self.config.spool):
             log.warning("agent.interval and [spool] take effect at the next start only")
+            kept = msgspec.structs.replace(config.agent, interval=self.config.agent.interval)
+            config = msgspec.structs.replace(config, agent=kept, spool=self.config.spool)
         self.lanes.stop(LANES_STOP_S)
         self.shipper.stop(0.0)
         self.config, self.registry = config, registry

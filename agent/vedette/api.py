@@ -437,7 +437,8 @@ class Finding(msgspec.Struct, frozen=True):
     """A series is abnormal since ``since_ns`` (Unix ns, the first strange reading).
 
     ``p`` is the calibrated tail probability of the strangest reading so far (0 for a violated
-    level rule), ``low`` and ``high`` the band expected before it began (NaN: no such side).
+    level rule), ``observed`` the reading furthest out so far, ``low`` and ``high`` the band that
+    was expected before it began (NaN: no such side).
     """
 
     series: Series
@@ -461,6 +462,12 @@ class Suspect(msgspec.Struct, frozen=True):
     share: float
     text: str
 
+    @property
+    def label(self) -> str:
+        """Who it is, for a person: ``process stress (4711)``."""
+        which = f" ({self.id})" if self.id not in ("", self.name) else ""
+        return f"{self.kind} {self.name}{which}"
+
 
 class Track(msgspec.Struct, frozen=True):
     """Raw values of one series around an incident, evenly spaced; None = not read."""
@@ -478,7 +485,7 @@ class Incident(msgspec.Struct, frozen=True):
     """Findings that belong together, as one thing a person can act on.
 
     Times are Unix ns: ``onset_ns`` when the first series turned strange, ``opened_ns`` when the
-    agent was sure. ``title`` is the plain sentence. ``resource`` is the family it began in.
+    agent was sure. ``title`` is the plain sentence. ``resource`` is the family that is about.
     """
 
     id: str

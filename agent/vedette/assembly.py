@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from vedette.api import Collector, Detector, Host, Output
 from vedette.config.effective import plain
 from vedette.lanes import Assignment
+
+log = logging.getLogger(__name__)
+
+_Made = TypeVar("_Made", Collector, Detector, Output)
 
 if TYPE_CHECKING:
     from vedette.config import Component, Config
@@ -24,7 +29,9 @@ def assignments(config: Config, registry: Registry, host: Host) -> tuple[Assignm
         if not component.enabled:
             continue
         cls: type[Collector] = registry.collectors[component.name]
-        collector = cls(component.options)
+        collector = _made(cls, component)
+        if collector is None:
+            continue
         collector.host = host
         made.append(
             Assignment(
@@ -40,20 +47,23 @@ def assignments(config: Config, registry: Registry, host: Host) -> tuple[Assignm
 
 def detectors(config: Config, registry: Registry) -> tuple[Detector, ...]:
     """Return the enabled detectors."""
-    return tuple(
-        registry.detectors[component.name](component.options)
-        for component in config.detectors
-        if component.enabled
-    )
+    made = [_made(registry.detectors[one.name], one) for one in config.detectors if one.enabled]
+    return tuple(one for one in made if one is not None)
 
 
 def outputs(config: Config, registry: Registry) -> dict[str, Output]:
     """Return the enabled outputs by their id."""
-    return {
-        component.id: registry.outputs[component.name](component.options)
-        for component in config.outputs
-        if component.enabled
-    }
+    made = {one.id: _made(registry.outputs[one.name], one) for one in config.outputs if one.enabled}
+    return {identity: one for identity, one in made.items() if one is not None}
+
+
+def _made(cls: type[_Made], component: Component) -> _Made | None:
+    """Make one component; one whose constructor raises is said and left out."""
+    try:
+        return cls(component.options)
+    except Exception:
+        log.exception("component=%s cannot be made, it is left out", component.id)
+        return None
 
 
 def digests(components: Sequence[Component]) -> Mapping[str, str]:

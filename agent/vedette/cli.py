@@ -71,7 +71,8 @@ def _dispatch(arguments: Sequence[str] | None) -> int:
         return int(getattr(import_module(module), name)(options))
     except CommandError as error:
         label = paint("vedette:", "red", stream=sys.stderr)
-        sys.stderr.write(f"{label} {printable(error)}\n")
+        text = "\n".join(printable(line) for line in str(error).splitlines())
+        sys.stderr.write(f"{label} {text}\n")
         if error.remedy:
             sys.stderr.write(f"  {printable(error.remedy)}\n")
         return error.code

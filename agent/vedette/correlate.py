@@ -40,7 +40,7 @@ MAX_CASES = 50
 MAX_MEMBERS = 200
 MAX_SUSPECTS = 6
 #: A process whose share grew by less than this is no suspect.
-LEAST_GROWTH = 0.02
+LEAST_GROWTH = 0.01
 #: Gain of the mean share of a process in quiet times; scans come every 10 s.
 BASELINE_GAIN = 0.2
 MAX_BASELINES = 500
@@ -251,7 +251,8 @@ class Correlator:
         previous = case.told
         if not case.open and tick_ns - case.quiet_since_ns >= self.resolve_after_ns:
             self._cases.remove(case)
-            incident = self._tell(case, tick_ns, case.quiet_since_ns)
+            last = [finding.last_ns for finding in case.members.values()]
+            incident = self._tell(case, tick_ns, max(last, default=case.quiet_since_ns))
             self._resolved.append(incident)
             return [IncidentChange("resolved", incident, previous)]
         if not case.open:
@@ -269,9 +270,9 @@ class Correlator:
         primary = case.primary()
         if primary is None or case.told is None:
             return False
-        now = self._processes(resource_of(primary))
-        before = next((one for one in case.told.suspects if one.kind == "process"), None)
-        return bool(now) and (before is None or now[0].name != before.name)
+        before = [one for one in case.told.suspects if one.kind == "process"]
+        now = self._processes(resource_of(primary), before)
+        return bool(now) and (not before or now[0].name != before[0].name)
 
     def _tell(self, case: _Case, tick_ns: int, ended_ns: int | None) -> Incident:
         """Word the incident as it is now."""
@@ -282,9 +283,9 @@ class Correlator:
                 raise ValueError("a case without findings cannot be told")
             incident = _end(before, tick_ns, ended_ns, self.zone)
         else:
-            resource = before.resource if before else resource_of(primary)
-            keep = before.suspects if before and ended_ns is not None else None
-            suspects = keep or self._suspects(case, primary, resource)
+            resource = resource_of(primary)
+            over = before is not None and ended_ns is not None
+            suspects = before.suspects if before and over else self._suspects(case, primary)
             title = sentences.sentence(
                 primary, suspects, resource, case.onset_ns, ended_ns, self.zone
             )
@@ -337,8 +338,11 @@ class Correlator:
         names = (f"{identity}-{count}" if count > 1 else identity for count in itertools.count(1))
         return next(name for name in names if name not in taken)
 
-    def _suspects(self, case: _Case, primary: Finding, resource: str) -> tuple[Suspect, ...]:
-        processes = self._processes(resource)
+    def _suspects(self, case: _Case, primary: Finding) -> tuple[Suspect, ...]:
+        told = case.told.suspects if case.told is not None else ()
+        same = case.told is not None and case.told.resource == resource_of(primary)
+        before = [one for one in told if same and one.kind == "process"]
+        processes = self._processes(resource_of(primary), before)
         others = sorted(
             (one for one in case.members.values() if one is not primary),
             key=lambda one: (one.since_ns, -_weight(one)[2]),
@@ -357,12 +361,19 @@ class Correlator:
         ]
         return tuple([*processes, *series][:MAX_SUSPECTS])
 
-    def _processes(self, resource: str) -> list[Suspect]:
-        """Return the processes whose share grew most, at most three."""
+    def _processes(self, resource: str, told: Sequence[Suspect] = ()) -> list[Suspect]:
+        """Return the processes whose share grew most, at most three.
+
+        Those that were told count with the share they had then: who ended meanwhile was it still.
+        """
         for explaining in EXPLAINED_BY.get(resource, ("cpu",)):
+            known = {one.name: one for one in told}
+            for one in self._usages.get(explaining, ()):
+                if one.name not in known or one.share >= known[one.name].share:
+                    known[one.name] = one
             grown = [
                 (one.share - self._baseline.get((explaining, one.name), 0.0), one)
-                for one in self._usages.get(explaining, ())
+                for one in known.values()
             ]
             grown = [pair for pair in grown if pair[0] >= LEAST_GROWTH]
             if grown:

@@ -289,7 +289,7 @@ class Decider:
             updated = msgspec.structs.replace(
                 finding,
                 last_ns=int(window.time[-1]),
-                observed=observed,
+                observed=_further(finding, observed),
                 p=probability,
                 severity=worse(finding.severity, graded),
             )
@@ -338,6 +338,13 @@ _ORDER: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
 NEAR_LIMIT = 0.85
 #: ... is a warning once it has lasted this long; only a rule of the operator's own is critical.
 IMPACT_AFTER_NS = 20_000_000_000
+
+
+def _further(finding: Finding, observed: float) -> float:
+    """Return what was observed at its worst: the reading furthest out on the finding's side."""
+    if finding.observed < finding.low:
+        return min(finding.observed, observed)
+    return max(finding.observed, observed)
 
 
 def worse(one: Severity, other: Severity) -> Severity:

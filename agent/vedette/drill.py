@@ -302,6 +302,8 @@ def _judged(drill: Drill, began_ns: int, opened: Sequence[Incident]) -> Outcome:
 
 
 def _speaks_of(incident: Incident, drill: Drill) -> bool:
-    return incident.resource == drill.resource or any(
-        COMM in suspect.name or COMM in suspect.text for suspect in incident.suspects
+    return (
+        incident.resource == drill.resource
+        or any(f".{drill.resource}." in series for series in incident.series)
+        or any(COMM in suspect.name or COMM in suspect.text for suspect in incident.suspects)
     )

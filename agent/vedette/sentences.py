@@ -45,6 +45,8 @@ def band(low: float, high: float, unit: str, *, rate: bool = False) -> str:
     if math.isnan(high):
         return f"usually at least {amount(low, unit, rate=rate)}"
     lower, upper = amount(low, unit, rate=rate), amount(high, unit, rate=rate)
+    if lower == upper:
+        return f"usually {upper}"
     head, _, tail = lower.rpartition(" ")
     if head and upper.endswith(f" {tail}"):
         lower = head
@@ -94,7 +96,8 @@ def sentence(
     actor = next((one for one in suspects if one.kind == "process"), None)
     if actor is not None:
         verb = _VERBS.get(resource, ("uses", "used"))[past]
-        parts.append(f"process `{actor.name}` (pid {actor.id}) {verb} {actor.text}")
+        which = f" (pid {actor.id})" if actor.id else ""
+        parts.append(f"process `{actor.name}`{which} {verb} {actor.text}")
     usual = expected(primary)
     if usual:
         parts.append(usual)

@@ -193,7 +193,7 @@ def _claim(host: str, port: int) -> None:
         raise StackError(
             f"cannot listen on {host}:{port}: {error.strerror}",
             "Is another `vedette up` or receiver running? End it, or set [receiver] listen and "
-            "the output's url to another port in agent.toml.",
+            "the output's endpoint to another port in agent.toml.",
         ) from None
 
 

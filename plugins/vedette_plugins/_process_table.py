@@ -112,8 +112,15 @@ def ended(before: Scan, now: Scan) -> Iterator[tuple[Process, int]]:
         yield old, parent
 
 
+#: The process that orphans are given to.
+INIT = 1
+
+
 def cpu_spent(before: Scan, now: Scan) -> dict[int, int]:
-    """Return the ticks each process spent since the previous scan, reaped children's included."""
+    """Return the ticks each process spent since the previous scan, reaped children's included.
+
+    Not for the first process: it reaps orphans, whose work was never its own.
+    """
     known = Counter[int]()
     for old, reaper in ended(before, now):
         known[reaper] += old.cpu + old.children
@@ -122,7 +129,7 @@ def cpu_spent(before: Scan, now: Scan) -> dict[int, int]:
         own, reaped = new.cpu, new.children
         if _lives(pid, before, now):
             own, reaped = own - before[pid].cpu, reaped - before[pid].children
-        spent[pid] = max(0, own) + max(0, reaped - known[pid])
+        spent[pid] = max(0, own) + (max(0, reaped - known[pid]) if pid != INIT else 0)
     return spent
 
 

@@ -133,12 +133,18 @@ def test_a_process_that_ends_is_counted_with_its_parent_once() -> None:
 
 def test_a_whole_family_that_ends_is_counted_with_who_is_left() -> None:
     before = table(
-        process(1),
-        process(10, parent=1, cpu=5, children=7),
+        process(2),
+        process(10, parent=2, cpu=5, children=7),
         process(11, parent=10, cpu=50),
     )
-    now = table(process(1, children=5 + 7 + 50 + 3))
-    assert cpu_spent(before, now) == {1: 3}
+    now = table(process(2, children=5 + 7 + 50 + 3))
+    assert cpu_spent(before, now) == {2: 3}
+
+
+def test_the_first_process_is_not_blamed_for_the_orphans_it_reaps() -> None:
+    before = table(process(1, cpu=7), process(10, parent=1, cpu=5))
+    now = table(process(1, cpu=9, children=5 + 900))
+    assert cpu_spent(before, now) == {1: 2}
 
 
 def test_processes_that_claim_to_be_each_other_s_parents_do_not_hang_it() -> None:

@@ -137,6 +137,6 @@ def _print(change: Change) -> None:
     if change.kind != "resolved":
         others = [one for one in incident.suspects if one.name not in incident.title]
         for suspect in others[:3]:
-            name = f"{suspect.kind} {suspect.name} ({suspect.id}): {suspect.text}"
+            name = f"{suspect.label}: {suspect.text}"
             out(hanging(printable(name), len(lead) + 10))
     sys.stdout.flush()

@@ -121,7 +121,7 @@ def _report(outcome: Outcome, *, waited: bool) -> None:
         out(f"{paint('noticed', 'green')} {after}, as {paint(incident.severity)}")
         out(hanging(printable(incident.title), 10, "incident"))
         for suspect in incident.suspects[:3]:
-            name = f"{suspect.kind} {suspect.name} ({suspect.id}): {suspect.text}"
+            name = f"{suspect.label}: {suspect.text}"
             out(hanging(printable(name), 10, "suspect"))
         if outcome.resolved_s is not None:
             out(hanging(f"after {age(outcome.resolved_s)}", 10, "resolved"))

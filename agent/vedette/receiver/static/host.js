@@ -170,7 +170,7 @@ export class HostView {
 
   range() {
     const wanted = this.params.range ?? keptRange();
-    return RANGES.find(([key]) => key === wanted) ?? RANGES[1];
+    return RANGES.find(([key]) => key === wanted) ?? RANGES[0];
   }
 
   rangeKey() {

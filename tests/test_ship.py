@@ -112,13 +112,13 @@ def test_a_retry_sends_the_same_bytes_again(spool: Spool) -> None:
     assert lane.status().retries == 2
 
 
-def test_the_wait_has_full_jitter_below_a_ceiling_of_1_s_to_300_s(spool: Spool) -> None:
+def test_the_wait_has_full_jitter_below_a_ceiling_of_1_s_to_60_s(spool: Spool) -> None:
     lane = make_lane(spool, Recorder([RETRY] * 400), Clock())
     put(spool, 1)
     waits = [lane.step() for _ in range(400)]
     for number, wait in enumerate(waits):
         assert wait is not None
-        assert 0 <= wait <= min(300, 2.0**number)
+        assert 0 <= wait <= min(60, 2.0**number)
     late = [wait for wait in waits[20:] if wait is not None]
     assert max(late) > 270
     assert min(late) < 30  # full jitter reaches down to nothing

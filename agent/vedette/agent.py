@@ -6,6 +6,7 @@ sign of life, which it gets only while the pipeline makes progress.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
@@ -40,6 +41,8 @@ from vedette.table import SeriesTable
 
 log = logging.getLogger(__name__)
 
+#: The parameter of mallopt(3) for the number of heaps.
+M_ARENA_MAX = -8
 #: The pipeline counts as stuck when it showed no progress for so long; its tick is a second.
 STUCK_AFTER_S = 30.0
 #: Within 5 s everything is flushed and ended: what each part may take of it.
@@ -53,6 +56,7 @@ EXPIRE_S = 600.0
 
 def run(config_path: Path | None, state_dir: Path | None) -> int:
     """Run until SIGTERM or SIGINT; return the exit code (2: it could not start)."""
+    _one_arena()
     default = places()
     config, registry, problems = read(config_path, default)
     logs.set_up(config.agent.log_level if config else "info")
@@ -75,6 +79,16 @@ def run(config_path: Path | None, state_dir: Path | None) -> int:
         agent.stop()
         os.close(lock)
     return 0
+
+
+def _one_arena() -> None:
+    """Let all threads share one heap of the C library; a heap each costs a megabyte and more.
+
+    glibc's mallopt(3); another C library has no such heaps and no such function.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
 
 
 def read(path: Path | None, default: Places) -> tuple[Config | None, Registry, tuple[Problem, ...]]:

@@ -2,7 +2,7 @@
 
 A destination that is slow, dead or broken delays no other. Each has one batch in flight. After a
 failure it waits: what the destination asked for (Retry-After, held between 1 s and 1 h, plus up to
-a tenth), else a random time below a ceiling that doubles from 1 s to 300 s (full jitter, so that a
+a tenth), else a random time below a ceiling that doubles from 1 s to 60 s (full jitter, so that a
 fleet does not come back in step). New data does not shorten that wait. A backlog is drained at a
 bounded rate of requests. A thread with nothing to do sleeps until ``wake``.
 """
@@ -25,7 +25,8 @@ from vedette.spool import Spool, SpoolError
 log = logging.getLogger(__name__)
 
 BACKOFF_FIRST_S = 1.0
-BACKOFF_MAX_S = 300.0
+#: A receiver that came back is noticed within a minute, and a fleet spreads over one.
+BACKOFF_MAX_S = 60.0
 RETRY_AFTER_MIN_S = 1.0
 RETRY_AFTER_MAX_S = 3600.0
 #: A thread with nothing to do looks once a minute, should a wake have been missed.

@@ -181,13 +181,19 @@ class Robust(Detector):
 
 def _begin(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return location and scale of the readings ``(rows, ticks)`` of series that became warm."""
-    centre = np.nanmedian(values, axis=1)
-    deviation = np.sort(np.abs(values - centre[:, None]), axis=1)  # NaN last
+    # np.nanmedian would load all of numpy.ma, more than a megabyte, for this one call.
+    count = np.isfinite(values).sum(axis=1)
+    ordered = np.sort(values, axis=1)  # NaN last
+    lower = np.take_along_axis(ordered, ((count - 1) // 2)[:, None], axis=1)
+    upper = np.take_along_axis(ordered, (count // 2)[:, None], axis=1)
+    centre = (lower + upper)[:, 0] / 2
+    deviation = np.sort(np.abs(values - centre[:, None]), axis=1)
     whole = np.nanmean(deviation, axis=1)
-    kept = (np.isfinite(deviation).sum(axis=1) * (1 - TRIM)).astype(np.intp)
+    kept = (count * (1 - TRIM)).astype(np.intp)
     inside = np.arange(deviation.shape[1]) < kept[:, None]
     calm = np.where(inside, deviation, 0).sum(axis=1) / np.maximum(kept, 1)
-    return centre, np.maximum(calm / CALM_PART, TRIMMED_LEAST * whole)
+    scale = np.maximum(calm / CALM_PART, TRIMMED_LEAST * whole)
+    return centre.astype(np.float32), scale.astype(np.float32)
 
 
 @hookimpl

@@ -217,7 +217,7 @@ def test_a_refresh_without_a_new_window_asks_for_no_points(browser: Any, site: A
 
 
 def test_missing_windows_are_a_gap_in_the_line(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["host"], CHARTS)
+    _open(browser, site, ROUTES["host"] + "?range=1h", CHARTS)
     path = browser.evaluate("document.querySelector('.card .line').getAttribute('d')")
     assert path.count("M") == 2
     assert (

@@ -36,7 +36,7 @@ HOLD = 30
 LEAST_CPU = 0.01
 #: Suspects named per resource, and the share of the host's resource under which none is.
 SUSPECTS = 5
-LEAST_SHARE = 0.01
+LEAST_SHARE = 0.005
 #: Bytes per second under which a process is no suspect for a disk.
 LEAST_IO = 64 * 1024
 #: Processes whose /proc/PID/io is read: at the first scan, to have a start, and at any later one.

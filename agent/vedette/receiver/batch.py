@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from vedette.api import IncidentState, Severity, Signal, Suspect, Track
+from vedette.api import Incident, Signal
 
 #: The epoch of batches from senders that number nothing: they prove no completeness.
 FOREIGN = ""
@@ -63,19 +63,7 @@ class IncidentEvent(msgspec.Struct, frozen=True):
     uid: str
     change: Change
     time_ns: int
-    id: str
-    state: IncidentState
-    severity: Severity
-    resource: str
-    title: str
-    onset_ns: int
-    opened_ns: int
-    updated_ns: int
-    resolved_ns: int | None
-    series: tuple[str, ...]
-    suspects: tuple[Suspect, ...]
-    evidence: tuple[Track, ...]
-    detectors: tuple[str, ...]
+    incident: Incident
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast, get_args
 
-from vedette.api import IncidentState, Severity, Suspect, Track
+from vedette.api import Incident, IncidentState, Severity, Suspect, Track
 from vedette.receiver.batch import (
     INTEGER_MAX,
     Change,
@@ -264,10 +264,7 @@ def _incident(change: str, time_ns: int, record: Any) -> IncidentEvent | None:
     if severity not in get_args(Severity):
         severity = _severity(record.severity_number)
     updated_ns = _integer(get("updated")) or time_ns
-    return IncidentEvent(
-        uid=clip(_text(values.get("log.record.uid")) or f"{time_ns}:{change}", KEY_MAX),
-        change=cast(Change, change),
-        time_ns=time_ns,
+    incident = Incident(
         id=identity,
         state=cast(IncidentState, state),
         severity=cast(Severity, severity),
@@ -282,6 +279,8 @@ def _incident(change: str, time_ns: int, record: Any) -> IncidentEvent | None:
         evidence=_each(get("evidence"), _track),
         detectors=_texts(get("detectors")),
     )
+    uid = clip(_text(values.get("log.record.uid")) or f"{time_ns}:{change}", KEY_MAX)
+    return IncidentEvent(uid, cast(Change, change), time_ns, incident)
 
 
 def _severity(number: int) -> str:

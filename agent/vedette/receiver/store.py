@@ -269,15 +269,16 @@ class Store:
         )  # fmt: skip
 
     def _incident(self, agent: str, event: IncidentEvent) -> None:
+        incident = event.incident
         self.connection.execute(
             """INSERT OR IGNORE INTO incident_event SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
             WHERE (SELECT count(*) FROM incident_event WHERE agent = ?1 AND id = ?2) < ?8""",
             (
-                agent, event.id, event.uid, event.time_ns, event.change, event.severity,
-                event.title, HISTORY_MAX,
+                agent, incident.id, event.uid, event.time_ns, event.change, incident.severity,
+                incident.title, HISTORY_MAX,
             ),
         )  # fmt: skip
-        parts = (event.series, event.suspects, event.evidence, event.detectors)
+        parts = (incident.series, incident.suspects, incident.evidence, incident.detectors)
         self.connection.execute(
             """INSERT INTO incident VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (agent, id) DO UPDATE SET
@@ -289,8 +290,9 @@ class Store:
             WHERE (excluded.updated, excluded.state = 'resolved')
                >= (incident.updated, incident.state = 'resolved')""",
             (
-                agent, event.id, event.state, event.severity, event.resource, event.title,
-                event.onset_ns, event.opened_ns, event.updated_ns, event.resolved_ns,
+                agent, incident.id, incident.state, incident.severity, incident.resource,
+                incident.title, incident.onset_ns, incident.opened_ns, incident.updated_ns,
+                incident.resolved_ns,
                 *(msgspec.json.encode(part).decode() for part in parts),
             ),
         )  # fmt: skip

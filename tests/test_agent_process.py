@@ -123,6 +123,7 @@ def test_sigterm_flushes_to_the_receiver_and_ends_within_five_seconds(place: Pla
     place.receiver()
     agent = place.agent()
     until(lambda: place.status()["series"] > 50, "series")
+    assert Path(f"/proc/{agent.pid}/comm").read_text() == "vedette\n"
     assert stop(agent) < 5
     assert agent.returncode == 0
     (host,) = place.get("/api/v1/hosts")["hosts"]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from vedette.api import Detector, Frame, Incident, Sample, Series, Signal, Usage
 from vedette.correlate import Correlator, IncidentChange
 from vedette.pipeline import Pipeline, Settings
 from vedette.table import SeriesTable
+
+# The same examples each time, so that a failure is a failure of the change at hand;
+# HYPOTHESIS_PROFILE=default looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 S = 1_000_000_000
 #: A Tuesday, 14:00:00 UTC, on a minute.

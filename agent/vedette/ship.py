@@ -133,7 +133,7 @@ class Lane:
         self._failures = 0
         self._settle: Callable[[], None] | None = None  # an answer the spool has not noted yet
         self._condition = threading.Condition()
-        self._woken = self._idle = False
+        self._woken = self._idle = self._told_to_wait = False
         self._deadline: float | None = None  # set by stop
         self._next_attempt: float | None = None
         self._state: Literal["ok", "failing", "idle"] = "idle"
@@ -241,6 +241,7 @@ class Lane:
         with self._condition:
             self._failures += 1
             self._retries += 1
+            self._told_to_wait = retry_after_s is not None
         self._turn("failing", reason)
         return wait
 
@@ -294,4 +295,7 @@ class Lane:
             if remaining <= 0:
                 return True
             self._condition.wait(remaining)
-        return False
+        # The end comes before the next try. Where the wait was ours, not asked for by the
+        # destination, it gets one more: it may have come back meanwhile.
+        woken, self._woken = self._woken, False
+        return woken and not self._told_to_wait and self._monotonic() < self._deadline

@@ -168,7 +168,8 @@ def decode_header(data: bytes) -> Header | str:
         # version field is told apart by the checksum that fits once the field is put right.
         own = body[:8] + VERSION.to_bytes(2, "little") + body[10:]
         fits = _CRC.unpack_from(data, _HEADER.size)[0] == zlib.crc32(own)
-        return "header" if version == VERSION or fits else "version"
+        # There never was a version 0: zeros are a block that was lost.
+        return "header" if version in (0, VERSION) or fits else "version"
     if version != VERSION:
         return "version"
     try:

@@ -115,8 +115,9 @@ def test_the_cap_holds_while_batches_arrive(
     make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cap = 400_000
-    store = make_store(cap_bytes=cap)
+    # Before the store's thread starts: it must not have read the other clock.
     monkeypatch.setattr("vedette.receiver.store.time.monotonic", _leaping())
+    store = make_store(cap_bytes=cap)
     for first in range(1, 401, 20):
         put(store, *range(first, first + 20), body=bytes(5_000))
     put(store, 401)

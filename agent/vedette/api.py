@@ -142,6 +142,9 @@ class Instrument:
     belong together (``cpu``, ``memory``, ``disk``, ...; empty: the collector's name); ``alarm`` is
     the side on which a person cares, ``never`` for detail that only serves as evidence; ``limit``
     is the value at which the resource is used up (1 for a utilisation).
+
+    ``source`` says for the reference where the number comes from, ``/proc/vmstat`` for one (empty:
+    the collector's ``source``).
     """
 
     __slots__ = (
@@ -154,6 +157,7 @@ class Instrument:
         "limit",
         "name",
         "resource",
+        "source",
         "unit",
     )
 
@@ -168,6 +172,7 @@ class Instrument:
         resource: str = "",
         alarm: Alarm = "both",
         limit: float | None = None,
+        source: str = "",
     ) -> None:
         self.name = name
         self.kind = kind
@@ -177,6 +182,7 @@ class Instrument:
         self.resource = resource
         self.alarm = alarm
         self.limit = limit
+        self.source = source
         self._series: dict[tuple[str, ...], Series] = {}
         self._hash = hash((name, kind, unit, self.attributes))
 
@@ -308,6 +314,8 @@ class Collector(ABC):
     #: On without configuration when ``probe()`` succeeds.
     default: ClassVar[bool] = True
     stability: ClassVar[Stability] = "stable"
+    #: What it reads, for the reference; an instrument may name a source of its own.
+    source: ClassVar[str] = ""
     interval_s: ClassVar[float] = 10.0
     #: Deadline of one ``collect()``; None: half the interval.
     timeout_s: ClassVar[float | None] = None

@@ -120,7 +120,8 @@ class Pipeline:
         self._notify = notify
         self._wall_ns = wall_ns
         self._monotonic = monotonic
-        self._queue: queue.Queue[tuple[Frame, ...] | Callable[[], None]] = queue.Queue(QUEUE_MAX)
+        # The simple kind wakes its reader once per item; the other's lock makes that twice.
+        self._queue: queue.SimpleQueue[tuple[Frame, ...] | Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
         self._stopping = threading.Event()
         self._open_tick: int | None = None
@@ -160,19 +161,19 @@ class Pipeline:
         self._put(command)
 
     def _put(self, item: tuple[Frame, ...] | Callable[[], None]) -> None:
-        while True:
+        while self._queue.qsize() >= QUEUE_MAX:
             try:
-                self._queue.put_nowait(item)
+                lost = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if callable(lost):  # a command is never lost, the frames at hand are
+                self._queue.put(lost)
+                if callable(item):
+                    break
+                self._frames_dropped += len(item)
                 return
-            except queue.Full:
-                try:
-                    lost = self._queue.get_nowait()
-                except queue.Empty:
-                    continue
-                if callable(lost):  # a command is never lost, the frames at hand are
-                    item, lost = lost, item
-                if not callable(lost):
-                    self._frames_dropped += len(lost)
+            self._frames_dropped += len(lost)
+        self._queue.put(item)
 
     # ------------------------------------------------------------ the loop
 

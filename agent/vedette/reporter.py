@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Payloads that wait in memory while the spool cannot take them (a full disk).
 UNSAVED_MAX = 30
-#: Length of the windows right after the start.
+#: Length of the very first window, and of those right after it.
+FIRST_WINDOW_NS = 2_000_000_000
 SETTLE_WINDOW_NS = 10_000_000_000
 
 Entry = tuple[Signal, bytes]
@@ -64,6 +65,7 @@ class Reporter:
         self.dropped = 0
         self._spool = spool
         self._settle_until_ns = settle_until_ns
+        self._is_first = True
         self._heartbeat = heartbeat
         self._shipped = shipped
         self._summariser = Summariser()
@@ -101,6 +103,7 @@ class Reporter:
         start = self.start_ns
         if self._folded and end_ns > start:
             self._folded = 0
+            self._is_first = False
             table = self.table
             summary = self._summariser.close(
                 start, end_ns, table.series, table.totals, table.total_start_ns
@@ -127,7 +130,7 @@ class Reporter:
     def _begin(self, start_ns: int) -> None:
         length = self.window_ns
         if start_ns < self._settle_until_ns:
-            length = min(SETTLE_WINDOW_NS, length)
+            length = min(FIRST_WINDOW_NS if self._is_first else SETTLE_WINDOW_NS, length)
         self.start_ns = start_ns
         self.end_ns = (start_ns // length + 1) * length
 

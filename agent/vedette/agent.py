@@ -17,20 +17,21 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import msgspec
 
-from vedette import assembly, identity, logs
+from vedette import assembly, identity, logs, otlp
 from vedette._version import __version__
 from vedette.api import Host, Problem
 from vedette.config import Config, bootstrap, load
 from vedette.control import ControlError, ControlServer
 from vedette.correlate import Correlator, IncidentChange
-from vedette.lanes import Lanes
+from vedette.inventory import Inventory, InventoryTask
+from vedette.lanes import Assignment, Lanes
 from vedette.paths import Places, places
 from vedette.pipeline import Pipeline, Settings, View
 from vedette.registry import Registry, discover
@@ -266,6 +267,8 @@ class Agent:
             "service.instance.id": self.identity.id,
             "host.name": socket.gethostname(),
             "host.id": self.machine,
+            "host.arch": platform.machine(),
+            "os.type": "linux",
         }
         return Settings(
             interval_ns=int(config.agent.interval * 1e9),
@@ -277,10 +280,15 @@ class Agent:
         )
 
     def _make_lanes(self) -> Lanes:
+        base_s = float(self.config.agent.interval)
+        inventory = InventoryTask(self._describe, self._inventory_changed, self.directory)
         return Lanes(
-            assembly.assignments(self.config, self.registry, self.host),
+            [
+                *assembly.assignments(self.config, self.registry, self.host),
+                Assignment(inventory, max(inventory.interval_s // base_s, 1) * base_s),
+            ],
             self.pipeline.deliver,
-            base_interval_s=self.config.agent.interval,
+            base_interval_s=base_s,
             max_series=self.config.agent.max_series_per_collector,
         )
 
@@ -300,6 +308,15 @@ class Agent:
 
     def _incident_changed(self, change: IncidentChange) -> None:
         self.registry.notify("incident_changed", incident=change.incident, previous=change.previous)
+
+    def _describe(self) -> Iterator[tuple[str, Any]]:
+        return self.registry.ask("describe_host", host=self.host)
+
+    def _inventory_changed(self, inventory: Inventory, changes: tuple[str, ...]) -> None:
+        for change in changes:
+            log.info("inventory change=%r", change)
+        event = otlp.inventory_event(time.time_ns(), inventory.items, inventory.digest, changes)
+        self.pipeline.submit(lambda: self.pipeline.reporter.say([event]))
 
     # ------------------------------------------------------------ what others are told
 

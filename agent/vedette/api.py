@@ -33,6 +33,7 @@ __all__ = [
     "IncidentState",
     "Instrument",
     "Isolation",
+    "Item",
     "Kind",
     "NoConfig",
     "Output",
@@ -126,6 +127,20 @@ class Host(msgspec.Struct, frozen=True):
     proc: str = "/proc"
     sys: str = "/sys"
     root: str = "/"
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One thing this host is made of, for its inventory.
+
+    ``kind`` is the sort of thing (``machine``, ``cpu``, ``memory``, ``disk``, ``gpu``,
+    ``interface``, ``os``, ``kernel``, ``virtualization``, ``cloud``, ``service``, your own),
+    ``name`` which one (``sda``; unique within its kind), ``facts`` what is to be known of it. A
+    fact changes seldom: no readings, and nothing secret or personal (serial numbers, addresses).
+    """
+
+    kind: str
+    name: str
+    facts: Mapping[str, str | int | float | bool] = {}
 
 
 # ---------------------------------------------------------------- what is measured

@@ -133,6 +133,15 @@ def _looking(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     _state_dir(status)
     _json(status)
 
+    inventory = _verb(
+        verbs,
+        "inventory",
+        "vedette.commands.inventory:inventory",
+        "Show what this host is made of, as it is sent.",
+    )
+    _config(inventory)
+    _json(inventory)
+
     incidents = _verb(
         verbs,
         "incidents",

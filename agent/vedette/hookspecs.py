@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from pluggy import HookspecMarker
 
 if TYPE_CHECKING:
-    from vedette.api import Collector, Detector, Incident, Output
+    from collections.abc import Iterable
+
+    from vedette.api import Collector, Detector, Host, Incident, Item, Output
 
 hookspec = HookspecMarker("vedette")
 
@@ -29,6 +31,15 @@ def register_detectors() -> list[type[Detector]]:  # type: ignore[empty-body]
 @hookspec
 def register_outputs() -> list[type[Output]]:  # type: ignore[empty-body]
     """Return output classes. Called once, before the configuration is read."""
+
+
+@hookspec
+def describe_host(host: Host) -> Iterable[Item]:  # type: ignore[empty-body]
+    """Return what the host is made of, as far as this plugin knows.
+
+    Called some time after the start and every ten minutes, in a thread of its own; it may take a
+    second. Nothing leaves the host when nothing changed.
+    """
 
 
 @hookspec

@@ -33,7 +33,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK,
 )
 
-from vedette.api import Incident, Series, Severity, Track
+from vedette.api import Incident, Item, Series, Severity, Track
 from vedette.histograms import Buckets
 
 if TYPE_CHECKING:
@@ -328,6 +328,26 @@ def incident_event(incident: Incident, change: Change) -> Event:
         body=incident.title,
         attributes={f"vedette.incident.{key}": value for key, value in attributes.items()},
         uid=_digest(incident.id, str(incident.updated_ns), change),
+    )
+
+
+def inventory_event(
+    time_ns: int, items: Sequence[Item], digest: str, changes: Sequence[str]
+) -> Event:
+    """Tell what the host is made of, whole, and what changed since it was told last."""
+    told: list[AttributeValue] = [
+        {"kind": one.kind, "name": one.name, "facts": dict(one.facts)} for one in items
+    ]
+    return Event(
+        name="vedette.inventory",
+        time_ns=time_ns,
+        severity="info",
+        body="; ".join(changes) or f"{len(items)} items",
+        attributes={
+            "vedette.inventory.digest": digest,
+            "vedette.inventory.changes": list(changes),
+            "vedette.inventory.items": told,
+        },
     )
 
 

@@ -124,7 +124,10 @@ class Reporter:
 
     def tell(self, changes: Sequence[IncidentChange]) -> None:
         """Make incidents durable at once."""
-        events = [otlp.incident_event(one.incident, one.change) for one in changes]
+        self.say([otlp.incident_event(one.incident, one.change) for one in changes])
+
+    def say(self, events: Sequence[otlp.Event]) -> None:
+        """Make events durable at once."""
         self._append([("logs", otlp.encode_logs(events, self.resource))])
 
     def _begin(self, start_ns: int) -> None:

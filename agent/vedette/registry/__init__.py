@@ -110,20 +110,39 @@ class Registry:
         pluggy itself stops at the first implementation that raises. Raises ``AttributeError`` for a
         hook that does not exist.
         """
+        for _ in self.ask(hook, **arguments):
+            pass
+
+    def ask(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
+        """Yield the name of each plugin that implements the hook, and its answer.
+
+        Those that raise are left out; see ``notify``. A generator's answer is a list of what it
+        yields.
+        """
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
         for implementation in reversed(caller.get_hookimpls()):
-            key = (implementation.plugin_name, hook)
             values = [arguments[name] for name in implementation.argnames]
-            _, error = _attempt(implementation.function, *values)
+            answer, error = _attempt(implementation.function, *values)
+            if error is None and inspect.isgenerator(answer):
+                answer, error = _attempt(list, answer)
+            self._note(implementation, hook, error)
             if error is None:
-                if key in self._failing:
-                    self._failing.discard(key)
-                    logger.info("plugin hook works again plugin=%s hook=%s", *key)
-            elif key not in self._failing:
-                self._failing.add(key)
-                code = getattr(implementation.function, "__code__", None)
-                text = error_text(error, getattr(code, "co_filename", ""))
-                logger.warning("plugin hook failed plugin=%s hook=%s error=%r", *key, text)
+                yield implementation.plugin_name, answer
+
+    def _note(
+        self, implementation: pluggy.HookImpl, hook: str, error: BaseException | None
+    ) -> None:
+        """Log an implementation that began to fail, or works again."""
+        key = (implementation.plugin_name, hook)
+        if error is None:
+            if key in self._failing:
+                self._failing.discard(key)
+                logger.info("plugin hook works again plugin=%s hook=%s", *key)
+        elif key not in self._failing:
+            self._failing.add(key)
+            code = getattr(implementation.function, "__code__", None)
+            text = error_text(error, getattr(code, "co_filename", ""))
+            logger.warning("plugin hook failed plugin=%s hook=%s error=%r", *key, text)
 
     def _inspect(self, source: Source, plugin: Any) -> tuple[str, dict[str, list[type[Any]]]]:
         """Return why a plugin cannot be used, if so, and the classes it registers."""

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: A counter not read for longer than this has no rate for the time between: a gap, not an average.
 MAX_GAP_NS = 120_000_000_000
+#: Rows by which the arrays grow, at least.
+GROWTH_MIN = 128
 #: Columns of slack behind the ring, as a part of it: the newest ticks move once per slack.
 SLACK = 1 / 16
 
@@ -105,7 +107,7 @@ class SeriesTable:
 
     @property
     def capacity(self) -> int:
-        """Rows the arrays have now; grows by doubling."""
+        """Rows the arrays have now; grows by a quarter: the ring takes 3 KiB a row."""
         return len(self.series)
 
     def __len__(self) -> int:
@@ -256,9 +258,10 @@ class SeriesTable:
         return row
 
     def _grow(self) -> None:
-        old, new = self.capacity, self.capacity * 2
-        self.series += [None] * old
-        self._owner += [""] * old
+        old = self.capacity
+        new = old + max(GROWTH_MIN, old // 4)
+        self.series += [None] * (new - old)
+        self._owner += [""] * (new - old)
         self._free = list(range(new - 1, old - 1, -1))
         self.totals = grown(self.totals, new, np.nan)
         self.total_start_ns = grown(self.total_start_ns, new, 0)

@@ -20,6 +20,7 @@ class Load(Collector):
     """Load averages over 1, 5 and 15 minutes."""
 
     name = "load"
+    source = "/proc/loadavg"
     interval_s = 1.0
     may_block = False
 

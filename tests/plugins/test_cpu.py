@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vedette.api import Unavailable
-from vedette_plugins.cpu import Cpu, register_collectors
+from vedette_plugins.cpu import MODES, Cpu, register_collectors
 
 
 def stat(*ticks: int) -> bytes:
@@ -100,6 +100,57 @@ def test_a_host_with_many_cores_is_read_whole(stage: Callable[..., Any]) -> None
         reading = here.values()
         assert reading["system.cpu.logical.count"] == 1024
         assert reading["vedette.cpu.context_switches"] == 77
+
+
+def test_guests_are_part_of_their_modes_and_have_a_metric_of_their_own(
+    stage: Callable[..., Any],
+) -> None:
+    here = stage(Cpu)
+    here.write("proc/stat", stat(100, 50, 5, 100, 1, 0, 0, 0, 0, 0))
+    assert not [key for key in here.values() if "guest" in key]
+    here.write("proc/stat", stat(150, 60, 5, 140, 1, 0, 0, 0, 30, 10))
+    read = here.values()
+    assert read["vedette.cpu.guest.time{cpu.mode=user}"] == pytest.approx(0.3)
+    assert read["vedette.cpu.guest.time{cpu.mode=nice}"] == pytest.approx(0.1)
+    parts = [read[f"system.cpu.utilization{{cpu.mode={mode}}}"] for mode in MODES]
+    assert sum(parts) == pytest.approx(1.0)
+    assert parts[0] == pytest.approx(0.5)
+    here.write("proc/stat", stat(160, 60, 5, 150, 1, 0, 0, 0, 0, 0))
+    assert here.values()["vedette.cpu.guest.time{cpu.mode=user}"] == 0
+
+
+TICKS = st.lists(st.integers(0, 5000), min_size=8, max_size=8)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(begin=st.lists(TICKS, min_size=1, max_size=4), more=st.lists(TICKS, min_size=4, max_size=4))
+def test_a_core_is_busy_for_what_it_neither_idled_nor_waited(
+    stage: Callable[..., Any], begin: list[list[int]], more: list[list[int]]
+) -> None:
+    here = stage(Cpu)
+    after = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(begin, more, strict=False)]
+    for cores in (begin, after):
+        lines = [f"cpu{at} {' '.join(map(str, ticks))} 0 0\n" for at, ticks in enumerate(cores)]
+        host = " ".join(str(sum(column)) for column in zip(*cores, strict=True))
+        here.write("proc/stat", f"cpu  {host} 0 0\n{''.join(lines)}intr 1 0 0\n".encode())
+        read = here.values()
+    for at, ticks in enumerate(more[: len(begin)]):
+        busy = read.get(f"vedette.cpu.core.busy{{cpu.logical_number={at}}}")
+        worked, passed = sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+        assert busy == (pytest.approx(worked / passed) if passed else None)
+
+
+def test_a_name_or_number_no_cpu_has_is_left_out(stage: Callable[..., Any]) -> None:
+    here = stage(Cpu)
+    wide = b"9" * 40
+    good = b"cpu  1 0 0 1\ncpu0 1 0 0 1\n"
+    here.write("proc/stat", good + b"cpu99999 1 0 0 1\ncpu1 1 -1 0 1\ncpux 1 0 0 1\n")
+    assert here.values()["system.cpu.logical.count"] == 1
+    here.write("proc/stat", b"cpu  1 0 0 %s\ncpu0 1 0 0 1\n" % wide)
+    with pytest.raises(Unavailable, match="no line for all CPUs"):
+        here.read()
+    here.write("proc/stat", good.replace(b"0 1\n", b"0 5\n") + b"cpu2 1 0 0 %s\n" % wide)
+    assert here.values()["system.cpu.logical.count"] == 2
 
 
 def test_a_missing_file_is_unavailable(stage: Callable[..., Any]) -> None:

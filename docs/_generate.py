@@ -7,6 +7,9 @@ import inspect
 import io
 import os
 from collections.abc import Iterator
+from pathlib import Path
+
+import tomli
 
 from vedette import hookspecs
 from vedette.registry import Registry, discover
@@ -26,15 +29,37 @@ def metrics() -> Iterator[str]:
             yield doc.split("\n\n")[0].replace("\n", " ") + "\n"
         state = "on by default" if collector.default else "off by default"
         yield f"Every {collector.interval_s:g} s, {state}, {collector.stability}.\n"
-        yield "| metric | type | unit | attributes | raises findings | meaning |"
-        yield "|---|---|---|---|---|---|"
+        yield "| metric | type | unit | attributes | raises findings | read from | meaning |"
+        yield "|---|---|---|---|---|---|---|"
         for one in collector.instruments():
+            source = one.source or collector.source
             attributes = ", ".join(f"`{key}`" for key in one.attributes) or "none"
             side = {"never": "no", "both": "either way"}.get(one.alarm, f"when {one.alarm}")
             yield (
-                f"| `{one.name}` | {one.kind} | `{one.unit}` | {attributes} | {side} | {one.help} |"
+                f"| `{one.name}` | {one.kind} | `{one.unit}` | {attributes} | {side} | {source} "
+                f"| {one.help} |"
             )
         yield ""
+
+
+PEERS = {
+    "node_exporter": "node_exporter",
+    "telegraf": "Telegraf",
+    "netdata": "Netdata",
+    "otel": "OpenTelemetry hostmetrics",
+}
+
+
+def peers() -> Iterator[str]:
+    """Yield what each peer calls each metric: one table per collector, from docs/peers."""
+    yield "| metric | " + " | ".join(PEERS.values()) + " |"
+    yield "|---" * (len(PEERS) + 1) + "|"
+    for name in sorted(registry().collectors):
+        path = Path(__file__).parent / "peers" / f"{name}.toml"
+        for metric, names in tomli.loads(path.read_text("utf-8")).items():
+            if names:
+                cells = (f"`{names[key]}`" if key in names else "" for key in PEERS)
+                yield f"| `{metric}` | " + " | ".join(cells) + " |"
 
 
 def hooks() -> Iterator[str]:

@@ -18,6 +18,7 @@ class AgentSelf(Collector):
     """
 
     name = "agent"
+    source = "/proc/self"
     interval_s = 10.0
     may_block = False
 
@@ -27,6 +28,7 @@ class AgentSelf(Collector):
         "CPU time of the agent since the last reading, as a share of one core.",
         resource="agent",
         alarm="never",
+        source="CLOCK_PROCESS_CPUTIME_ID",
     )
     memory = updown(
         "vedette.agent.memory.usage",

@@ -1,24 +1,42 @@
-"""Collector ``paging``: swap space, swapping, page faults and kills for want of memory.
+"""Collector ``paging``: swap space, swapping, page faults, and how hard the kernel looks for RAM.
 
 ``system.paging.operations`` counts pages that went to or came from swap, which is what hurts;
-``pgpgin`` and ``pgpgout`` of the kernel are file I/O in KiB and are the disk collector's business.
+``vedette.paging.io`` is all that was read and written, files above all. Of reclaim, a person acts
+on what makes programs wait: an allocation that had to free memory itself (a stall). What kswapd
+frees in the background is detail.
+
+What a host does not use (swap, zswap, the balloon of a virtual machine) has no series.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 
-from vedette.api import Collector, NoConfig, Sample, counter, gauge, hookimpl, updown
+from vedette.api import Collector, Instrument, NoConfig, Sample, counter, gauge, hookimpl, updown
+from vedette_plugins._keyed import KeyedNumbers
 from vedette_plugins._procfs import KernelFile, number_after
 
 _STATE = ["system.paging.state"]
+_DIRECTION = "system.paging.direction"
+_BY = ["vedette.memory.reclaim.by"]
+#: Old kernels count some events per memory zone; the sum over the zones is the number meant.
+ZONES = (b"dma", b"dma32", b"normal", b"high", b"movable", b"device")
 KIB = 1024
+#: Readings between two looks whether a host without swap has got some.
+SWAPLESS = 10
+
+#: An instrument, its attribute values, a factor, and the keys whose numbers are added up.
+Row = tuple[Instrument, tuple[str, ...], int, tuple[bytes, ...]]
+
+_detail = partial(counter, resource="memory", alarm="never")
 
 
 class Paging(Collector):
-    """Swap in use, pages swapped in and out, page faults, out-of-memory kills."""
+    """Swap in use and swapping, page faults, reclaim, out-of-memory kills."""
 
     name = "paging"
+    source = "/proc/vmstat"
     interval_s = 1.0
     may_block = False
 
@@ -29,6 +47,7 @@ class Paging(Collector):
         _STATE,
         resource="memory",
         alarm="never",
+        source="/proc/meminfo",
     )
     utilization = gauge(
         "system.paging.utilization",
@@ -38,22 +57,21 @@ class Paging(Collector):
         resource="memory",
         alarm="never",
         limit=1.0,
+        source="/proc/meminfo",
     )
     operations = counter(
         "system.paging.operations",
         "{operation}",
         "Pages that came from swap (in) or went to it (out).",
-        ["system.paging.direction", "system.paging.fault.type"],
+        [_DIRECTION, "system.paging.fault.type"],
         resource="memory",
         alarm="high",
     )
-    faults = counter(
+    faults = _detail(
         "system.paging.faults",
         "{fault}",
         "Page faults; a major one had to wait for a disk.",
         ["system.paging.fault.type"],
-        resource="memory",
-        alarm="never",
     )
     kills = counter(
         "vedette.memory.oom_kills",
@@ -62,44 +80,149 @@ class Paging(Collector):
         resource="memory",
         alarm="high",
     )
+    stalls = counter(
+        "vedette.memory.allocation.stalls",
+        "{stall}",
+        "Allocations that had to wait and free memory themselves.",
+        resource="memory",
+        alarm="high",
+    )
+    io = _detail(
+        "vedette.paging.io",
+        "By",
+        "Bytes read from (in) or written to (out) block devices, files and swap together.",
+        [_DIRECTION],
+    )
+    scanned = _detail(
+        "vedette.memory.reclaim.scanned",
+        "{page}",
+        "Pages looked at to free memory, by kswapd or by the allocation that wanted it (direct).",
+        _BY,
+    )
+    freed = _detail("vedette.memory.reclaim.freed", "{page}", "Pages freed by reclaim.", _BY)
+    refaults = _detail(
+        "vedette.memory.refaults",
+        "{page}",
+        "Pages that had to be read again soon after reclaim had freed them.",
+        ["vedette.memory.page.type"],
+    )
+    compactions = _detail(
+        "vedette.memory.compaction.stalls",
+        "{stall}",
+        "Allocations that had to wait while memory was moved to make room for a large page.",
+    )
+    huge_faults = _detail(
+        "vedette.memory.transparent_hugepages.faults",
+        "{fault}",
+        "Page faults served with a hugepage, or with small pages for want of one (fallback).",
+        ["vedette.memory.fault.result"],
+    )
+    huge_splits = _detail(
+        "vedette.memory.transparent_hugepages.splits",
+        "{split}",
+        "Transparent hugepages that were split into small pages.",
+    )
+    drops = _detail(
+        "vedette.memory.cache_drops", "{drop}", "Times someone told the kernel to drop its caches."
+    )
+    balloon = _detail(
+        "vedette.memory.balloon.pages",
+        "{page}",
+        "Pages the hypervisor took (inflate) or gave back (deflate); absent until it does.",
+        ["vedette.memory.balloon.direction"],
+    )
+    zswap = _detail(
+        "vedette.memory.zswap.operations",
+        "{page}",
+        "Pages that came from zswap (in) or went to it (out); absent until it is used.",
+        [_DIRECTION],
+    )
 
     def __init__(self, config: NoConfig) -> None:
         super().__init__(config)
         self._meminfo = KernelFile("meminfo", one_record=True)
         self._vmstat = KernelFile("vmstat")
+        self._every: tuple[Row, ...] = (
+            (self.operations, ("in", "major"), 1, (b"pswpin",)),
+            (self.operations, ("out", "major"), 1, (b"pswpout",)),
+            (self.kills, (), 1, (b"oom_kill",)),
+            (self.stalls, (), 1, zoned(b"allocstall")),
+            (self.io, ("in",), KIB, (b"pgpgin",)),
+            (self.io, ("out",), KIB, (b"pgpgout",)),
+            (self.scanned, ("kswapd",), 1, zoned(b"pgscan_kswapd")),
+            (self.scanned, ("direct",), 1, zoned(b"pgscan_direct")),
+            (self.freed, ("kswapd",), 1, zoned(b"pgsteal_kswapd")),
+            (self.freed, ("direct",), 1, zoned(b"pgsteal_direct")),
+            (self.refaults, ("anon",), 1, (b"workingset_refault_anon",)),
+            (self.refaults, ("file",), 1, (b"workingset_refault_file", b"workingset_refault")),
+            (self.compactions, (), 1, (b"compact_stall",)),
+            (self.huge_faults, ("huge",), 1, (b"thp_fault_alloc",)),
+            (self.huge_faults, ("fallback",), 1, (b"thp_fault_fallback",)),
+            (self.huge_splits, (), 1, (b"thp_split_page", b"thp_split")),
+            (self.drops, (), 1, (b"drop_pagecache",)),
+            (self.balloon, ("inflate",), 1, (b"balloon_inflate",)),
+            (self.balloon, ("deflate",), 1, (b"balloon_deflate",)),
+            (self.zswap, ("in",), 1, (b"zswpin",)),
+            (self.zswap, ("out",), 1, (b"zswpout",)),
+        )
+        self._rare = (self.balloon, self.zswap)
+        keys = (key for _, _, _, keys in self._every for key in keys)
+        self._numbers = KeyedNumbers((b"pgfault", b"pgmajfault", *keys))
+        self._keys: tuple[bytes, ...] = ()
+        self._rows: list[Row] = []
+        self._swapless_left = 0
 
     def probe(self) -> None:
         self._vmstat.read(self.host.proc)
 
     def collect(self) -> Iterator[Sample]:
-        yield from self._swap(b"\n" + self._meminfo.read(self.host.proc))
-        text = b"\n" + self._vmstat.read(self.host.proc)
-        for direction, key in (("in", b"\npswpin "), ("out", b"\npswpout ")):
-            pages = number_after(text, key)
-            if pages is not None:
-                yield self.operations(pages, direction, "major")
-        major = number_after(text, b"\npgmajfault ")
-        every = number_after(text, b"\npgfault ")
-        if major is not None:
-            yield self.faults(major, "major")
-            if every is not None and every >= major:
-                yield self.faults(every - major, "minor")
-        kills = number_after(text, b"\noom_kill ")
-        if kills is not None:
-            yield self.kills(kills)
+        yield from self._swap()
+        found = self._numbers.read(self._vmstat.read(self.host.proc))
+        yield from self._faults(found)
+        keys = tuple(found)
+        if keys != self._keys:
+            self._keys, self._rows = keys, present(self._every, found)
+        for instrument, values, factor, parts in self._rows:
+            amount = sum([found[part] for part in parts])
+            if amount or instrument not in self._rare:
+                yield instrument(amount * factor, *values)
 
     def close(self) -> None:
         self._meminfo.close()
         self._vmstat.close()
 
-    def _swap(self, text: bytes) -> Iterator[Sample]:
+    def _swap(self) -> Iterator[Sample]:
+        if self._swapless_left:
+            self._swapless_left -= 1
+            return
+        text = b"\n" + self._meminfo.read(self.host.proc)
         total = number_after(text, b"\nSwapTotal:")
         free = number_after(text, b"\nSwapFree:")
+        if total == 0:
+            self._swapless_left = SWAPLESS - 1
         if not total or free is None or free > total:
             return
         for state, amount in (("used", total - free), ("free", free)):
             yield self.usage(amount * KIB, state)
             yield self.utilization(amount / total, state)
+
+    def _faults(self, found: Mapping[bytes, int]) -> Iterator[Sample]:
+        major, every = found.get(b"pgmajfault"), found.get(b"pgfault")
+        if major is not None:
+            yield self.faults(major, "major")
+            if every is not None and every >= major:
+                yield self.faults(every - major, "minor")
+
+
+def zoned(key: bytes) -> tuple[bytes, ...]:
+    """Return a key as new kernels name it, and as older ones do per zone."""
+    return (key, *(key + b"_" + zone for zone in ZONES))
+
+
+def present(rows: tuple[Row, ...], found: Mapping[bytes, int]) -> list[Row]:
+    """Return the rows of which this kernel has a part, without the parts it does not have."""
+    kept = ((*row[:3], tuple(key for key in row[3] if key in found)) for row in rows)
+    return [row for row in kept if row[3]]
 
 
 @hookimpl

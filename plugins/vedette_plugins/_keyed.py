@@ -1,0 +1,68 @@
+"""Pick numbers by key out of kernel files that are one ``key value`` per line.
+
+The order of the lines never changes while a kernel runs, so the places the wanted words had are
+remembered: the text is split once, and two C calls take keys and values from their places. Only
+when a key is not where it was, or a value is no number, is the text read line by line again. On
+/proc/meminfo with 32 keys that takes 9 µs, a search for each key 40, a loop over the lines 13; on
+/proc/vmstat with 30 keys 12, 50 and 29.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+
+from vedette_plugins._procfs import WIDEST, numbers
+
+Words = list[bytes]
+
+
+class KeyedNumbers:
+    """The wanted keys of one file, and where they stood the last time.
+
+    ``column`` is the number of words before the key (two in ``Node 0 MemFree: 4 kB``). A value is
+    taken when it is at least 0 and less than ``below``.
+    """
+
+    def __init__(self, keys: Iterable[bytes], *, column: int = 0, below: int = WIDEST) -> None:
+        self._wanted = frozenset(keys)
+        self._column = column
+        self._below = below
+        self._keys: tuple[bytes, ...] = ()
+        self._count = -1
+        self._keys_of: Callable[[Words], tuple[bytes, ...]] = tuple
+        self._values_of: Callable[[Words], tuple[bytes, ...]] = tuple
+
+    def read(self, text: bytes) -> dict[bytes, int]:
+        """Return the numbers of those wanted keys that the text has; the first of twins counts."""
+        words = text.split()
+        if len(words) == self._count and self._keys_of(words) == self._keys:
+            values = numbers(self._values_of(words))
+            if values is not None and max(values) < self._below:
+                return dict(zip(self._keys, values, strict=True))
+        return self._learn(text)
+
+    def _learn(self, text: bytes) -> dict[bytes, int]:
+        """Read line by line; remember the places when every wanted line was sound."""
+        found: dict[bytes, int] = {}
+        places: list[int] = []
+        position, is_sound = 0, True
+        for line in text.split(b"\n"):
+            words = line.split()
+            key = words[self._column] if len(words) > self._column else b""
+            if key in self._wanted and key not in found:
+                values = numbers(words[self._column + 1 : self._column + 2])
+                if values is not None and values[0] < self._below:
+                    found[key] = values[0]
+                    places.append(position + self._column)
+                else:
+                    is_sound = False
+            position += len(words)
+        # ``itemgetter`` of one place would return a word, not a tuple of words.
+        if is_sound and len(places) > 1:
+            self._keys, self._count = tuple(found), position
+            self._keys_of = itemgetter(*places)
+            self._values_of = itemgetter(*(place + 1 for place in places))
+        else:
+            self._count = -1
+        return found

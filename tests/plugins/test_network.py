@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,21 @@ def test_an_interface_that_never_carried_a_packet_is_left_out(stage: Callable[..
     assert interfaces(here.read()) == {"eth0", "eth1"}
 
 
+def test_a_counter_that_seldom_counts_begins_at_its_first_and_stays_until_the_interface_goes(
+    stage: Callable[..., Any],
+) -> None:
+    here = stage(Network)
+    row = b"eth0: 9 5 0 0 %d 0 0 0 70 5 0 0 0 0 %d 0\n"
+    fifo = "vedette.network.fifo_errors{network.interface.name=eth0,network.io.direction=receive}"
+    carrier = "vedette.network.carrier_errors{network.interface.name=eth0}"
+    seen = []
+    for rows in (row % (0, 0), row % (3, 0), row % (0, 1), b"", row % (0, 1)):
+        here.write("proc/self/net/dev", HEAD + rows)
+        read = here.values()
+        seen.append((read.get(fifo), read.get(carrier)))
+    assert seen == [(None, None), (3, None), (0, 1), (None, None), (None, 1)]
+
+
 def test_include_wins_over_exclude(stage: Callable[..., Any]) -> None:
     here = stage(Network, include=["veth0"])
     rows = ROW % (b"veth0", 9) + ROW % (b"veth1", 9)
@@ -89,6 +106,102 @@ def test_what_is_no_table_is_unavailable(stage: Callable[..., Any]) -> None:
     here.write("proc/self/net/dev", b"")
     with pytest.raises(Unavailable, match="no table of interfaces"):
         here.collector.probe()
+
+
+class Net:
+    """A network of its own, held by a shell that lives in it."""
+
+    def __init__(self) -> None:
+        self._shell = subprocess.Popen(
+            ["unshare", "--net", "sh"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.pid = self._shell.pid
+
+    def run(self, command: str) -> str | None:
+        """Run a command in the network; returns what it said when it failed."""
+        assert self._shell.stdin is not None
+        assert self._shell.stdout is not None
+        said = []
+        try:
+            print(f"{command}\necho end $?", file=self._shell.stdin, flush=True)
+        except BrokenPipeError:
+            return self._shell.stdout.read()
+        for line in self._shell.stdout:
+            if line.startswith("end "):
+                return None if line == "end 0\n" else "".join(said)
+            said.append(line)
+        return "".join(said) or "the shell ended"
+
+    def lay(self, number: int) -> None:
+        """Lay a line from lanN to farN and send a datagram over it."""
+        near, far = f"198.51.{number}.1", f"198.51.{number}.2"
+        send = f"import socket; socket.socket(2, 2).sendto(b'x', ('{far}', 9))"
+        for command in (
+            f"ip link add lan{number} type veth peer name far{number}",
+            f"ip link set far{number} up",
+            f"ip link set lan{number} up",
+            f"ip address add {near}/24 dev lan{number}",
+            f"ip neighbour add {far} lladdr 02:00:00:00:00:02 dev lan{number}",
+            f'{sys.executable} -c "{send}"',
+        ):
+            assert self.run(command) is None
+
+    def close(self) -> None:
+        """End the shell, and with it the network and all that is in it."""
+        self._shell.kill()
+        self._shell.communicate()
+
+
+@pytest.fixture
+def net(stage: Callable[..., Any]) -> Iterator[tuple[Net, Any]]:
+    """Make a network and a collector that reads it."""
+    try:
+        one = Net()
+    except FileNotFoundError as error:
+        pytest.skip(f"no network of one's own here: {error}")
+    try:
+        refusal = one.run("ip link add probe0 type veth peer name probe1")
+        if refusal is not None:
+            pytest.skip(f"no network of one's own here: {refusal.strip()}")
+        here = stage(Network)
+        (here.folder / "proc" / "self").symlink_to(f"/proc/{one.pid}")
+        yield one, here
+    finally:
+        one.close()
+
+
+SENT = "system.network.packet.count{network.interface.name=%s,network.io.direction=transmit}"
+
+
+def test_an_interface_that_is_renamed_ends_under_its_old_name_and_begins_under_its_new(
+    net: tuple[Net, Any],
+) -> None:
+    network, here = net
+    network.lay(1)
+    before = here.values()
+    assert before[SENT % "lan1"] >= 1
+    assert network.run("ip link set lan1 down && ip link set lan1 name wan0") is None
+    after = here.values()
+    assert SENT % "lan1" not in after
+    assert after[SENT % "wan0"] >= before[SENT % "lan1"]
+
+
+def test_an_interface_that_is_deleted_ends_and_leaves_the_others_as_they_are(
+    net: tuple[Net, Any],
+) -> None:
+    network, here = net
+    network.lay(1)
+    network.lay(2)
+    before = here.values()
+    assert {SENT % "lan1", SENT % "lan2"} <= before.keys()
+    assert network.run("ip link delete lan1") is None
+    after = here.values()
+    assert not [key for key in after if "lan1" in key or "far1" in key]
+    assert after[SENT % "lan2"] >= before[SENT % "lan2"]
 
 
 def test_this_host_reads_as_psutil_reads_it(read_here: Callable[..., dict[str, float]]) -> None:

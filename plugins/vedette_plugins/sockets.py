@@ -1,0 +1,299 @@
+"""Collector ``sockets``: TCP connections by state, accept queues and UDP queues, from sock_diag.
+
+The kernel lists sockets over netlink (sock_diag(7), as ``ss`` reads them), for less than half of
+what /proc/net/tcp costs. The two states that can be many are not even listed: ``established`` and
+``time_wait`` follow from the kernel's own counts of sockets, so a host with a hundred thousand open
+connections lists some hundreds. 10,000 open connections take 2.4 ms, with /proc/net/tcp 31. What is
+listed is capped all the same; past the cap connections are not counted by state, and
+``vedette.sockets.truncated`` says so.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from vedette.api import Collector, Sample, Unavailable, gauge, hookimpl, updown
+from vedette_plugins._netfiles import ABSURD, NetFile
+from vedette_plugins._procfs import numbers
+
+#: The kernel's numbers of the states (enum in include/net/tcp_states.h), by OpenTelemetry's names.
+STATES = {
+    1: "established",
+    2: "syn_sent",
+    3: "syn_received",
+    4: "fin_wait_1",
+    5: "fin_wait_2",
+    6: "time_wait",
+    8: "close_wait",
+    9: "last_ack",
+    10: "listen",
+    11: "closing",
+}
+ESTABLISHED, SYN_RECEIVED, FIN_WAIT_2, TIME_WAIT, CLOSE_WAIT, LISTEN = 1, 3, 5, 6, 8, 10
+#: The kernel keeps most of those in ``syn_received`` under a number of its own.
+NEW_SYN_RECEIVED = 12
+#: What is listed: all states of the table but the two that can be many.
+LISTED = sum(1 << one for one in (*STATES, NEW_SYN_RECEIVED)) & ~(1 << ESTABLISHED | 1 << TIME_WAIT)
+#: Timer of a closed connection of which only a stub is left (its state may be ``fin_wait_2``).
+STUB = 3
+
+INET, INET6, TCP, UDP = 2, 10, 6, 17
+NETLINK_SOCK_DIAG = 4
+#: Requests: the older one lists IPv4 and IPv6 in one walk over the connections, but only TCP's.
+TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY = 18, 20
+DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+HEAD = struct.Struct("=IHHII")
+#: Of struct inet_diag_msg: state, timer, and the two lengths after addresses and expiry.
+BODY = struct.Struct("=xBBx52xII")
+BUFFER = 64 * 1024
+#: Seconds to wait for the kernel's answer.
+PATIENCE_S = 2.0
+_DIRECTED = ["network.type", "network.io.direction"]
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """One socket that the kernel listed; for a listener the queue is of connections, else bytes."""
+
+    state: int
+    timer: int
+    receive_queue: int
+    send_queue: int
+
+
+class SocketsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much is listed."""
+
+    max_sockets: Annotated[
+        int,
+        Meta(
+            ge=100,
+            description="Sockets listed per reading at most; open connections do not count.",
+        ),
+    ] = 20_000
+
+
+class Sockets(Collector):
+    """TCP connections by state, and the queues of sockets."""
+
+    name = "sockets"
+    Config = SocketsConfig
+    interval_s = 10.0
+    source = "sock_diag netlink, /proc/net/sockstat, /proc/net/sockstat6"
+
+    count = updown(
+        "system.network.connection.count",
+        "{connection}",
+        "TCP connections in this state, listening sockets included.",
+        ["network.transport", "network.connection.state"],
+        resource="network",
+        alarm="never",
+    )
+    # The same metric: connections the peer closed and a program here forgets to close pile up.
+    close_wait = updown(
+        "system.network.connection.count",
+        "{connection}",
+        "TCP connections in this state, listening sockets included.",
+        ["network.transport", "network.connection.state"],
+        resource="network",
+        alarm="high",
+    )
+    accept_queue = updown(
+        "vedette.tcp.accept_queue.length",
+        "{connection}",
+        "Connections that wait to be accepted, of all listening sockets.",
+        resource="network",
+        alarm="never",
+        source="sock_diag netlink",
+    )
+    accept_queue_utilization = gauge(
+        "vedette.tcp.accept_queue.utilization",
+        "1",
+        "Share of its accept queue that is taken, of the listening socket where it is largest.",
+        resource="network",
+        alarm="high",
+        limit=1.0,
+        source="sock_diag netlink",
+    )
+    udp_queue = updown(
+        "vedette.udp.queue.usage",
+        "By",
+        "Memory of the datagrams that wait in UDP sockets, to be read or to be sent.",
+        _DIRECTED,
+        resource="network",
+        alarm="never",
+        source="sock_diag netlink",
+    )
+    udp_queue_max = gauge(
+        "vedette.udp.queue.max",
+        "By",
+        "Memory of the datagrams that wait to be read, of the UDP socket where most do.",
+        ["network.type"],
+        resource="network",
+        alarm="never",
+        source="sock_diag netlink",
+    )
+    truncated = gauge(
+        "vedette.sockets.truncated",
+        "1",
+        "Whether more sockets than `max_sockets` were found, so that states are left out, 1 or 0.",
+        resource="network",
+        alarm="never",
+        source="sock_diag netlink",
+    )
+
+    def __init__(self, config: SocketsConfig) -> None:
+        super().__init__(config)
+        self._sockstat = NetFile("sockstat", one_record=True)
+        self._sockstat6 = NetFile("sockstat6", one_record=True)
+
+    def probe(self) -> None:
+        if not self._is_own_network():
+            raise Unavailable("the kernel lists only the container's own sockets here")
+        try:
+            for _ in self._sockets(TCP, INET, 1 << LISTEN):
+                break
+        except OSError as error:
+            raise Unavailable(f"the kernel lists no sockets: {error}") from error
+
+    def collect(self) -> Iterator[Sample]:
+        states: Counter[int] = Counter()
+        waiting, fullest, stubs, left = 0, 0.0, 0, self.config.max_sockets
+        for one in self._sockets(TCP, INET, LISTED):
+            left -= 1
+            if left < 0:
+                break
+            states[one.state] += 1
+            stubs += one.timer == STUB
+            if one.state == LISTEN:
+                waiting += one.receive_queue
+                fullest = max(fullest, one.receive_queue / max(1, one.send_queue))
+        yield self.truncated(int(left < 0))
+        yield self.accept_queue(waiting)
+        # The kernel lets in one more than the queue's length.
+        yield self.accept_queue_utilization(min(1.0, fullest))
+        if left >= 0:
+            yield from self._by_state(states, stubs)
+        yield from self._udp("ipv4", INET)
+        yield from self._udp("ipv6", INET6)
+
+    def close(self) -> None:
+        self._sockstat.close()
+        self._sockstat6.close()
+
+    def ask(self, protocol: int, family: int, states: int) -> Generator[bytes, None, None]:
+        """Ask for the sockets in some states; yield answers until the caller has seen the last."""
+        import socket
+
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as link:
+            link.settimeout(PATIENCE_S)
+            link.send(request(protocol, family, states))
+            while True:
+                yield link.recv(BUFFER)
+
+    def _sockets(self, protocol: int, family: int, states: int) -> Iterator[Listed]:
+        answers = self.ask(protocol, family, states)
+        with closing(answers):
+            for answer in answers:
+                found, is_last = parse(answer)
+                yield from found
+                if is_last:
+                    return
+
+    def _by_state(self, states: Counter[int], stubs: int) -> Iterator[Sample]:
+        text = self._sockstat.read_if_there(self.host) + self._sockstat6.read_if_there(self.host)
+        in_use, kept = counted(text, b"TCP:", b"inuse"), counted(text, b"TCP:", b"tw")
+        known = [*STATES]
+        if in_use is not None and kept is not None:
+            in_use += counted(text, b"TCP6:", b"inuse") or 0
+            # The kernel does not count half-open connections and stubs among the sockets in use.
+            listed = states.total() - states[SYN_RECEIVED] - stubs
+            states[ESTABLISHED] = max(0, in_use - listed)
+            states[TIME_WAIT] = max(0, kept - stubs)
+        else:
+            known = [one for one in known if one not in (ESTABLISHED, TIME_WAIT)]
+        for state in known:
+            instrument = self.close_wait if state == CLOSE_WAIT else self.count
+            yield instrument(states[state], "tcp", STATES[state])
+
+    def _udp(self, version: str, family: int) -> Iterator[Sample]:
+        receive = send = most = 0
+        left = self.config.max_sockets
+        try:
+            for one in self._sockets(UDP, family, 0xFFFFFFFF):
+                left -= 1
+                if left < 0:
+                    break
+                receive += one.receive_queue
+                send += one.send_queue
+                most = max(most, one.receive_queue)
+        except OSError:
+            return  # a kernel without udp_diag
+        yield self.udp_queue(receive, version, "receive")
+        yield self.udp_queue(send, version, "transmit")
+        yield self.udp_queue_max(most, version)
+
+    def _is_own_network(self) -> bool:
+        """Say whether the network this process lives in is the host's."""
+        if self.host.root == "/":
+            return True
+        try:
+            mine, hosts = (os.stat(f"{self.host.proc}/{who}/ns/net") for who in ("self", "1"))
+        except OSError:
+            return False
+        return (mine.st_dev, mine.st_ino) == (hosts.st_dev, hosts.st_ino)
+
+
+def request(protocol: int, family: int, states: int) -> bytes:
+    """Return the request for a list of sockets: struct inet_diag_req for TCP, else _v2."""
+    if protocol == TCP:
+        body = struct.pack("=BBBB48sII", family, 0, 0, 0, b"", states, 0)
+        return HEAD.pack(HEAD.size + len(body), TCPDIAG_GETSOCK, DUMP, 1, 0) + body
+    body = struct.pack("=BBBBI48s", family, protocol, 0, 0, states, b"")
+    return HEAD.pack(HEAD.size + len(body), SOCK_DIAG_BY_FAMILY, DUMP, 1, 0) + body
+
+
+def parse(answer: bytes) -> tuple[list[Listed], bool]:
+    """Return the sockets in one answer of the kernel, and whether it is the last.
+
+    Raises ``OSError`` when the kernel refuses.
+    """
+    found: list[Listed] = []
+    at = 0
+    while at + HEAD.size <= len(answer):
+        length, kind, _, _, _ = HEAD.unpack_from(answer, at)
+        body = at + HEAD.size
+        if kind == NLMSG_DONE or length < HEAD.size:
+            return found, True
+        if kind == NLMSG_ERROR:
+            number = -int.from_bytes(answer[body : body + 4], sys.byteorder, signed=True) & 0xFFFF
+            raise OSError(number, os.strerror(number))
+        if kind in (TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY) and body + BODY.size <= len(answer):
+            found.append(Listed(*BODY.unpack_from(answer, body)))
+        at += (length + 3) & ~3
+    return found, False
+
+
+def counted(text: bytes, table: bytes, name: bytes) -> int | None:
+    """Return a number from the line of a table of /proc/net/sockstat; None without it."""
+    for line in text.split(b"\n"):
+        fields = line.split()
+        if fields[:1] == [table] and name in fields:
+            at = fields.index(name) + 1
+            values = numbers(fields[at : at + 1])
+            return values[0] if values and values[0] < ABSURD else None
+    return None
+
+
+@hookimpl
+def register_collectors() -> list[type[Collector]]:
+    return [Sockets]

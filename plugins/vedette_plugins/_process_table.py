@@ -1,25 +1,41 @@
-"""Read the process table: every process once, from /proc/PID/stat alone.
+"""Follow the process table from scan to scan: every process, from /proc/PID/stat alone.
 
-One scan is an open, a read and a close per process; nothing is kept open, so processes may come
-and go as they like. Two scans tell what each process did in between.
+Most processes sleep, and the line of one that sleeps stays as it is. So a line that equals the one
+before is not parsed again, and what is summed over all processes (states, threads, memory by
+executable) is corrected by those that changed instead of being counted anew.
+
+The files of processes seen before are kept open, up to ``KEPT`` of them and a quarter of the
+descriptors this process may have: reading such a file again costs less than half of opening,
+reading and closing it. A descriptor belongs to its process, not to the number: once that ended a
+read fails, whoever has the number then.
+
+Cost per process that did nothing: 5 µs with its file kept open, 9 µs otherwise, nearly all of it
+the kernel's; 4 µs more for one that did something.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
-from vedette_plugins._procfs import number_after, numbers, printable
+from vedette_plugins._procfs import numbers, printable
 
 #: A line of /proc/PID/stat has at most 52 numbers and a name of 64 bytes.
 LONGEST_STAT = 2048
+#: Files kept open at most, and the part of the descriptors this process may have.
+KEPT, KEPT_PART = 400, 4
 #: Ancestors followed to find who reaped a process.
 ANCESTORS = 64
 #: PF_KTHREAD of the kernel's include/linux/sched.h.
 KERNEL_THREAD = 0x00200000
+#: The process that orphans are given to.
+INIT = 1
+_OPEN = os.O_RDONLY | os.O_CLOEXEC
 
 
 class Process(msgspec.Struct, frozen=True, gc=False):
@@ -37,29 +53,198 @@ class Process(msgspec.Struct, frozen=True, gc=False):
     resident: int
 
 
-Scan = Mapping[int, Process]
+class Executable(msgspec.Struct, gc=False):
+    """All processes of one name: how many, kernel threads not counted in ``users``."""
+
+    processes: int = 0
+    users: int = 0
+    resident: int = 0
 
 
-def scan(proc: str) -> Scan:
-    """Return every process that can be seen; one that ends meanwhile is left out."""
-    found: dict[int, Process] = {}
-    with os.scandir(proc) as entries:
-        pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
-    for pid in pids:
-        try:
-            descriptor = os.open(f"{proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            text = os.read(descriptor, LONGEST_STAT)
-        except OSError:
-            continue
-        finally:
+class Changes(NamedTuple):
+    """What differs from the previous scan; ``changed`` are pairs of the same process.
+
+    A number that another process has now is one that ``ended`` and one that ``appeared``.
+    """
+
+    appeared: list[Process]
+    changed: list[tuple[Process, Process]]
+    ended: list[Process]
+
+
+class _Known(msgspec.Struct, gc=False):
+    """A process with the line it was parsed from, and its open file (-1: none)."""
+
+    process: Process
+    text: bytes
+    descriptor: int = -1
+
+
+class Table:
+    """The processes of one /proc, and sums over them, as of the last scan.
+
+    ``states`` counts processes by the kernel's letter. ``keep`` bounds the files kept open.
+    """
+
+    def __init__(self, keep: int | None = None) -> None:
+        self.processes: dict[int, Process] = {}
+        self.executables: dict[str, Executable] = {}
+        self.states: Counter[str] = Counter()
+        self.threads = 0
+        self._known: dict[str, _Known] = {}
+        self._keep = most_kept() if keep is None else keep
+        self._kept = 0
+
+    def scan(self, proc: str) -> Changes:
+        """Read every process that can be seen; one that ends meanwhile is left out.
+
+        Raises ``OSError`` when ``proc`` cannot be listed.
+        """
+        changes = Changes([], [], [])
+        before, now = self._known, {}
+        for name in self._list(proc):
+            known = before.get(name)
+            if known is None:
+                known = self._meet(proc, name)
+                if known is None:
+                    continue
+                changes.appeared.append(known.process)
+            else:
+                text = self._read_again(proc, name, known)
+                if text != known.text and not self._follow(known, text, changes):
+                    continue
+            now[name] = known
+        gone = [known for name, known in before.items() if name not in now]
+        self._known = now
+        for known in gone:
+            self._let_go(known)
+            changes.ended.append(known.process)
+        self._book(changes)
+        return changes
+
+    def close(self) -> None:
+        """Let go of all open files; safe twice, and the next scan opens them anew."""
+        for known in self._known.values():
+            self._let_go(known)
+
+    # ------------------------------------------------------------ reading
+
+    def _meet(self, proc: str, name: str) -> _Known | None:
+        """Return a process not seen before; None when it is none, or cannot be read."""
+        if not name.isdecimal() or str(int(name)) != name:
+            return None
+        descriptor = self._open(f"{proc}/{name}/stat")
+        text = _read(descriptor)
+        if descriptor >= 0:
             os.close(descriptor)
-        process = parse_stat(pid, text)
-        if process is not None:
-            found[process.pid] = process
-    return found
+        process = parse_stat(int(name), text)
+        return None if process is None else _Known(process, text)
+
+    def _read_again(self, proc: str, name: str, known: _Known) -> bytes:
+        """Return the line of a number seen before; empty when it cannot be read."""
+        if known.descriptor >= 0:
+            try:
+                return os.pread(known.descriptor, LONGEST_STAT, 0)
+            except OSError:
+                self._let_go(known)  # it ended; another may have its number
+        descriptor = self._open(f"{proc}/{name}/stat")
+        if descriptor < 0:
+            return b""
+        text = _read(descriptor)
+        # A file of the kernel has no size; a copy of /proc may be replaced behind the descriptor.
+        if self._kept < self._keep and text and os.fstat(descriptor).st_size == 0:
+            known.descriptor = descriptor
+            self._kept += 1
+        else:
+            os.close(descriptor)
+        return text
+
+    def _list(self, proc: str) -> list[str]:
+        try:
+            return os.listdir(proc)  # noqa: PTH208 - half the price of anything else
+        except OSError as error:
+            if not self._give_back(error):
+                raise
+        return os.listdir(proc)  # noqa: PTH208
+
+    def _open(self, path: str) -> int:
+        """Return a descriptor, or -1."""
+        try:
+            return os.open(path, _OPEN)
+        except OSError as error:
+            if not self._give_back(error):
+                return -1
+        try:
+            return os.open(path, _OPEN)
+        except OSError:
+            return -1
+
+    def _give_back(self, error: OSError) -> bool:
+        """Give back what is kept, for good, when descriptors are scarce; True when that helps."""
+        if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._kept:
+            return False
+        self._keep = 0
+        self.close()
+        return True
+
+    def _let_go(self, known: _Known) -> None:
+        descriptor, known.descriptor = known.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+            self._kept -= 1
+
+    def _follow(self, known: _Known, text: bytes, changes: Changes) -> bool:
+        """Take the new line of a number seen before; False when it says nothing."""
+        old = known.process
+        new = parse_stat(old.pid, text)
+        if new is None:
+            return False
+        known.process, known.text = new, text
+        if new.start == old.start:
+            changes.changed.append((old, new))
+        else:
+            changes.ended.append(old)
+            changes.appeared.append(new)
+        return True
+
+    # ------------------------------------------------------------ adding up
+
+    def _book(self, changes: Changes) -> None:
+        for old in changes.ended:
+            self._add(old, -1)
+            del self.processes[old.pid]
+        for old, new in changes.changed:
+            self._add(old, -1)
+            self._add(new, 1)
+            self.processes[new.pid] = new
+        for new in changes.appeared:
+            self._add(new, 1)
+            self.processes[new.pid] = new
+
+    def _add(self, one: Process, sign: int) -> None:
+        self.states[one.state] += sign
+        self.threads += sign * one.threads
+        executable = self.executables.get(one.name)
+        if executable is None:
+            executable = self.executables[one.name] = Executable()
+        executable.processes += sign
+        executable.users += 0 if one.is_kernel else sign
+        executable.resident += sign * one.resident
+        if not executable.processes:
+            del self.executables[one.name]
+
+
+def most_kept() -> int:
+    """Return how many files may be kept open, given what this process may open."""
+    allowed = os.sysconf("SC_OPEN_MAX")
+    return KEPT if allowed < 0 else min(KEPT, allowed // KEPT_PART)
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, LONGEST_STAT)
+    except OSError:
+        return b""
 
 
 def parse_stat(pid: int, text: bytes) -> Process | None:
@@ -95,63 +280,38 @@ def parse_stat(pid: int, text: bytes) -> Process | None:
     )
 
 
-def ended(before: Scan, now: Scan) -> Iterator[tuple[Process, int]]:
+def reaped(ended: Iterable[Process]) -> Iterator[tuple[Process, int]]:
     """Yield each process that ended since the previous scan, and the pid of who reaped it.
 
     That is the nearest ancestor that still lives: the kernel adds to a parent what its children
     and their children used once they are gone.
     """
-    for old in before.values():
-        if _lives(old.pid, before, now):
-            continue
+    gone = {one.pid: one for one in ended}
+    for old in gone.values():
         parent = old.parent
         for _ in range(ANCESTORS):
-            if parent not in before or _lives(parent, before, now):
+            if parent not in gone:
                 break
-            parent = before[parent].parent
+            parent = gone[parent].parent
         yield old, parent
 
 
-#: The process that orphans are given to.
-INIT = 1
+def cpu_spent(changes: Changes) -> dict[int, int]:
+    """Return the ticks that processes spent since the previous scan, reaped children's included.
 
-
-def cpu_spent(before: Scan, now: Scan) -> dict[int, int]:
-    """Return the ticks each process spent since the previous scan, reaped children's included.
-
-    Not for the first process: it reaps orphans, whose work was never its own.
+    Who spent none is left out. The children of the first process are not its own: it reaps
+    orphans.
     """
     known = Counter[int]()
-    for old, reaper in ended(before, now):
+    for old, reaper in reaped(changes.ended):
         known[reaper] += old.cpu + old.children
+    used = [(new.pid, new.cpu, new.children) for new in changes.appeared]
+    used += [
+        (new.pid, new.cpu - old.cpu, new.children - old.children) for old, new in changes.changed
+    ]
     spent: dict[int, int] = {}
-    for pid, new in now.items():
-        own, reaped = new.cpu, new.children
-        if _lives(pid, before, now):
-            own, reaped = own - before[pid].cpu, reaped - before[pid].children
-        spent[pid] = max(0, own) + (max(0, reaped - known[pid]) if pid != INIT else 0)
+    for pid, own, children in used:
+        ticks = max(0, own) + (max(0, children - known[pid]) if pid != INIT else 0)
+        if ticks:
+            spent[pid] = ticks
     return spent
-
-
-def _lives(pid: int, before: Scan, now: Scan) -> bool:
-    """Say whether the pid was and is the same process."""
-    return pid in before and pid in now and before[pid].start == now[pid].start
-
-
-def octets_moved(proc: str, pid: int) -> int | None:
-    """Return the bytes a process has read from and written to disks; None when not readable.
-
-    Those of its reaped children are part of them.
-    """
-    try:
-        descriptor = os.open(f"{proc}/{pid}/io", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        text = b"\n" + os.read(descriptor, LONGEST_STAT)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    read, written = number_after(text, b"\nread_bytes:"), number_after(text, b"\nwrite_bytes:")
-    return None if read is None or written is None else read + written

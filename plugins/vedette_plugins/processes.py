@@ -1,9 +1,10 @@
-"""Collector ``processes``: how many there are, the largest consumers, and who may be to blame.
+"""Collector ``processes``: how many there are, who uses most, who is watched, who may be to blame.
 
-One scan reads /proc/PID/stat of every process and nothing else; /proc/PID/io is read only of those
-that did something since the previous scan. Processes are folded by name (``comm``; kernel threads
-without their number), never told apart by pid, so series stay few: those of the ``top`` executables
-by CPU and by memory, each kept for ``HOLD`` scans after it left the top.
+One scan reads /proc/PID/stat of every process; /proc/PID/io only of those that did something since
+the previous scan, open files only of the largest and of those watched. Processes are folded by name
+(``comm``; kernel threads without their number), never told apart by pid, so series stay few: those
+of the ``top`` executables by CPU, by memory and by disk traffic, each kept for ``HOLD`` scans after
+it left the top.
 
 CPU time is counted from scan to scan on the monotonic clock, so a scan off schedule is as exact as
 one on time, within a clock tick of the kernel (10 ms). Processes that begin and end between two
@@ -21,28 +22,37 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from heapq import nlargest
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from vedette.api import Collector, Sample, Unavailable, Usage, gauge, hookimpl, updown
-from vedette_plugins._process_table import Process, Scan, cpu_spent, ended, octets_moved, scan
-from vedette_plugins._procfs import KernelFile, number_after
+from vedette.api import Collector, Sample, Unavailable, Usage, counter, gauge, hookimpl, updown
+from vedette_plugins._process_details import Octets, OpenFiles, Traffic
+from vedette_plugins._process_table import Changes, Table, cpu_spent
+from vedette_plugins._procfs import LONGEST_TEXT, KernelFile, number_after, numbers
+from vedette_plugins._suspects import (
+    LEAST_IO,
+    cpu_suspects,
+    crowd_suspects,
+    disk_suspects,
+    io_candidates,
+    memory_suspects,
+)
+from vedette_plugins._watched import WATCHES_MAX, YOUNG_S, Scanned, Watches, WatchSeries
 
 #: Scans for which an executable stays among the series after it left the top.
 HOLD = 30
 #: Of one CPU: below this share an executable does not enter the top by CPU.
 LEAST_CPU = 0.01
-#: Suspects named per resource, and the share of the host's resource under which none is.
-SUSPECTS = 5
-LEAST_SHARE = 0.005
-#: Bytes per second under which a process is no suspect for a disk.
-LEAST_IO = 64 * 1024
-#: Processes whose /proc/PID/io is read: at the first scan, to have a start, and at any later one.
-IO_FIRST, IO_MOST = 512, 64
+#: Of an executable with more processes than this the open files are not counted.
+FILES_MOST = 20
+#: What bounds the threads of all processes: their number, and that of process ids.
+LIMITS = ("sys/kernel/threads-max", "sys/kernel/pid_max")
+#: Seconds; no host runs for 30,000 years.
+UPTIME_MAX = 1e12
 KIB = 1024
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 STATES = {
     "R": "running",
@@ -57,32 +67,43 @@ STATES = {
 
 
 class ProcessesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many executables have series of their own."""
+    """How many executables have series of their own, and which processes are watched."""
 
     top: Annotated[
         int,
         Meta(
-            description="Executables by CPU and by memory that have series of their own; "
-            "three times as many at most, while they take turns.",
+            description="Executables by CPU, by memory and by disk traffic that have series of "
+            "their own; a few times as many at most, while they take turns.",
             ge=0,
             le=50,
         ),
     ] = 5
+    watch: Annotated[
+        dict[str, str],
+        Meta(
+            description="Processes to watch, a name and a glob each, such as { web = 'nginx', "
+            "jobs = 'cmdline:*python* worker.py' }. The glob is for the name of the executable; "
+            "with a space in it, or after `cmdline:`, for the command line from its beginning, "
+            "whatever follows. Restarts are those of the oldest process that matches."
+        ),
+    ] = {}
+
+    def __post_init__(self) -> None:
+        if len(self.watch) > WATCHES_MAX:
+            raise ValueError(f"watch: at most {WATCHES_MAX} can be watched")
+        for name, pattern in self.watch.items():
+            if not 0 < len(name) <= LONGEST_TEXT or not name.isprintable():
+                raise ValueError(f"watch: {name[:LONGEST_TEXT]!r} is no name of 1 to 64 letters")
+            if not pattern.removeprefix("cmdline:").strip():
+                raise ValueError(f"watch: {name!r} has no pattern")
 
 
-class DiskUse(msgspec.Struct, frozen=True, gc=False):
-    """What a process had read and written when it had spent ``cpu`` ticks."""
-
-    start: int
-    cpu: int
-    octets: int
-
-
-class Processes(Collector):
-    """Processes by state, the largest consumers by executable, and suspects."""
+class Processes(WatchSeries, Collector):
+    """Processes by state, the largest consumers by executable, those watched, and suspects."""
 
     name = "processes"
     Config = ProcessesConfig
+    source = "/proc/PID/stat"
     interval_s = 10.0
     explains = ("cpu", "memory", "disk", "process")
 
@@ -110,6 +131,15 @@ class Processes(Collector):
         resource="process",
         alarm="never",
     )
+    threads_share = gauge(
+        "vedette.process.threads.utilization",
+        "1",
+        "Threads of all processes as a share of those there may be, 0 to 1.",
+        resource="process",
+        alarm="high",
+        limit=1.0,
+        source="/proc/PID/stat, /proc/sys/kernel/threads-max, /proc/sys/kernel/pid_max",
+    )
     cpu = gauge(
         "process.cpu.utilization",
         "1",
@@ -128,170 +158,191 @@ class Processes(Collector):
         alarm="never",
     )
 
+    files = updown(
+        "process.unix.file_descriptor.count",
+        "{file_descriptor}",
+        "File descriptors that the processes of this executable hold open.",
+        ["process.executable.name"],
+        resource="process",
+        alarm="never",
+        source="/proc/PID/fd",
+    )
+    io = counter(
+        "process.disk.io",
+        "By",
+        "Bytes that processes of this executable read from or wrote to disks, since it came to "
+        "the top.",
+        ["process.executable.name", "disk.io.direction"],
+        resource="disk",
+        alarm="never",
+        source="/proc/PID/io",
+    )
+
     def __init__(self, config: ProcessesConfig) -> None:
         super().__init__(config)
         self.monotonic: Callable[[], float] = time.monotonic
         self.tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
         self.page = os.sysconf("SC_PAGE_SIZE")
-        self._stat = KernelFile("stat", one_record=True)
-        self._meminfo = KernelFile("meminfo", one_record=True)
-        self._before: Scan = {}
+        names = ("stat", "meminfo", "uptime", *LIMITS)
+        self._kernel = {name: KernelFile(name, one_record=True) for name in names}
+        self._table = Table()
         self._scanned_at = float("nan")
-        self._held: dict[str, int] = {}
-        self._disk: dict[int, DiskUse] = {}
+        self._largest: dict[str, int] = {}
+        self._movers: dict[str, int] = {}
+        self._octets: dict[str, Octets] = {}
+        self._traffic = Traffic()
+        self._files = OpenFiles()
+        self._watches = Watches(config.watch)
 
     def probe(self) -> None:
         self._capacity()
 
     def collect(self) -> Iterator[Sample | Usage]:
         cpus, memory = self._capacity()
-        now = self.monotonic()
-        processes = scan(self.host.proc)
-        if not processes:
-            raise Unavailable(f"no process can be seen in {self.host.proc}")
-        elapsed = now - self._scanned_at
-        before, self._before, self._scanned_at = self._before, processes, now
-        yield from self._counts(processes.values())
-        spent = cpu_spent(before, processes) if before and elapsed > 0 else None
+        now, proc, table = self.monotonic(), self.host.proc, self._table
+        is_first = not table.processes
+        changes = table.scan(proc)
+        elapsed, self._scanned_at = now - self._scanned_at, now
+        uptime = self._uptime() if self._watches.all else None
+        began = float("inf") if uptime is None else (uptime - YOUNG_S) / self.tick_s
+        self._watches.follow(proc, table, changes, began)
+        self._files.begin(proc, changes.ended)
+        spent = None if is_first or not elapsed > 0 else cpu_spent(changes)
+        moved = self._moved(changes, spent)
+        if not table.processes:
+            raise Unavailable(f"no process can be seen in {proc}")
         capacity = elapsed * cpus / self.tick_s
-        yield from self._executables(processes, spent, capacity, elapsed)
+        yield from self._counts()
+        yield from self._executables(spent, capacity, elapsed)
+        yield from self._disk_io(moved, elapsed)
+        scanned = Scanned(proc, spent, capacity, uptime, self.tick_s, self.page)
+        for watch in self._watches.all:
+            yield from self.of_watch(watch, scanned, self._files)
         if spent is not None:
-            yield from cpu_suspects(processes, spent, capacity, cpus)
-        yield from self._memory_suspects(processes.values(), memory)
-        yield from self._disk_suspects(before, processes, spent, elapsed)
-        yield from crowd_suspects(processes.values())
+            yield from cpu_suspects(table.processes, spent, capacity, cpus)
+        yield from memory_suspects(table.processes, memory / self.page, self.page)
+        yield from disk_suspects(table.processes, moved, elapsed)
+        yield from crowd_suspects(table.executables)
 
     def close(self) -> None:
-        self._stat.close()
-        self._meminfo.close()
+        self._table.close()
+        for file in self._kernel.values():
+            file.close()
 
     def _capacity(self) -> tuple[int, int]:
         """Return the number of CPUs and the bytes of RAM of this host."""
-        cpus = self._stat.read(self.host.proc).count(b"\ncpu")
-        memory = number_after(b"\n" + self._meminfo.read(self.host.proc), b"\nMemTotal:")
+        proc = self.host.proc
+        cpus = self._kernel["stat"].read(proc).count(b"\ncpu")
+        memory = number_after(b"\n" + self._kernel["meminfo"].read(proc), b"\nMemTotal:")
         if not cpus or not memory:
-            raise Unavailable(f"{self.host.proc} does not say how many CPUs or how much RAM")
+            raise Unavailable(f"{proc} does not say how many CPUs or how much RAM")
         return cpus, memory * KIB
 
-    def _counts(self, processes: Iterable[Process]) -> Iterator[Sample]:
-        states = Counter(STATES.get(one.state, "sleeping") for one in processes)
+    def _number(self, name: str) -> int | None:
+        """Return the whole number that a file begins with; None when it has none."""
+        try:
+            text = self._kernel[name].read(self.host.proc)
+        except (Unavailable, OSError):
+            return None
+        values = numbers(text.split(None, 1)[:1])
+        return values[0] if values else None
+
+    def _uptime(self) -> float | None:
+        """Return the seconds since the host was started; None when that is not told."""
+        try:
+            uptime = float(self._kernel["uptime"].read(self.host.proc).split(None, 1)[0])
+        except (Unavailable, OSError, ValueError, IndexError):
+            return None
+        return uptime if 0 <= uptime < UPTIME_MAX else None
+
+    def _counts(self) -> Iterator[Sample]:
+        table = self._table
+        states: Counter[str] = Counter()
+        for letter, count in table.states.items():
+            states[STATES.get(letter, "sleeping")] += count
         yield self.count(states["sleeping"], "sleeping")
         yield self.count(states["defunct"], "defunct")
         for state in ("running", "blocked", "stopped"):
             yield self.passing(states[state], state)
-        yield self.threads(sum(one.threads for one in processes))
+        yield self.threads(table.threads)
+        limits = [limit for name in LIMITS if (limit := self._number(name))]
+        if limits:
+            yield self.threads_share(min(1.0, table.threads / min(limits)))
 
     def _executables(
-        self, processes: Scan, spent: Mapping[int, int] | None, capacity: float, elapsed: float
+        self, spent: Mapping[int, int] | None, capacity: float, elapsed: float
     ) -> Iterator[Sample]:
-        resident: Counter[str] = Counter()
+        table, most = self._table, self.config.top
         ticks: Counter[str] = Counter()
-        for pid, one in processes.items():
-            resident[one.name] += one.resident
-            if spent is not None:
-                ticks[one.name] += spent[pid]
+        for pid, used in (spent or {}).items():
+            ticks[table.processes[pid].name] += used
         least = LEAST_CPU * elapsed / self.tick_s
-        top = [name for name, used in ticks.most_common(self.config.top) if used >= least]
-        top += [name for name, pages in resident.most_common(self.config.top) if pages]
-        self._hold(top)
-        for name in self._held:
-            if name in resident:
-                if spent is not None:
-                    yield self.cpu(min(1.0, ticks[name] / capacity), name)
-                yield self.memory(resident[name] * self.page, name)
+        top = [name for name, used in ticks.most_common(most) if used >= least]
+        resident = {name: one.resident for name, one in table.executables.items() if one.resident}
+        top += nlargest(most, resident, key=lambda name: resident[name])
+        self._largest = hold(self._largest, top, 3 * most)
+        held = [name for name in self._largest if name in table.executables]
+        for name in held:
+            if spent is not None:
+                yield self.cpu(min(1.0, ticks[name] / capacity), name)
+            yield self.memory(table.executables[name].resident * self.page, name)
+        for name, count in self._open_files(held).items():
+            yield self.files(count, name)
 
-    def _hold(self, top: Iterable[str]) -> None:
-        """Keep the names of the top, and for a while those that were; the longest gone go first."""
-        held = {name: left - 1 for name, left in self._held.items() if left > 1}
-        held.update(dict.fromkeys(top, HOLD))
-        if len(held) > 3 * self.config.top:
-            newest = sorted(held, key=lambda name: held[name], reverse=True)
-            held = {name: held[name] for name in newest[: 3 * self.config.top]}
-        self._held = held
+    def _open_files(self, names: Iterable[str]) -> dict[str, int]:
+        """Count the open files of executables with few processes, where all can be counted."""
+        table = self._table
+        few = {name: 0 for name in names if 0 < table.executables[name].users <= FILES_MOST}
+        hidden = set()
+        for pid, one in table.processes.items():
+            if one.name in few and not one.is_kernel:
+                count = self._files.count(self.host.proc, pid)
+                if count is None:
+                    hidden.add(one.name)
+                else:
+                    few[one.name] += count
+        return {name: count for name, count in few.items() if name not in hidden}
 
-    def _memory_suspects(self, processes: Iterable[Process], memory: int) -> Iterator[Usage]:
-        for one in sorted(processes, key=lambda one: one.resident, reverse=True)[:SUSPECTS]:
-            octets = one.resident * self.page
-            share = min(1.0, octets / memory)
-            if share >= LEAST_SHARE:
-                yield Usage("memory", "process", one.name, str(one.pid), share, amount(octets))
-
-    def _disk_suspects(
-        self, before: Scan, now: Scan, spent: Mapping[int, int] | None, elapsed: float
-    ) -> Iterator[Usage]:
-        """Read what the active have read and written; name those who moved most.
-
-        A process is compared with itself only where all the difference falls into the time since
-        the previous scan.
-        """
-        moved: dict[int, int] = {}
-        known = Counter[int]()
-        for gone, reaper in ended(before, now):
-            if gone.pid in self._disk:
-                known[reaper] += self._disk[gone.pid].octets
-        table = {pid: use for pid, use in self._disk.items() if pid in now}
-        for one in io_candidates(now, spent):
-            octets = octets_moved(self.host.proc, one.pid)
-            if octets is None:
-                continue
-            old, seen = table.get(one.pid), before.get(one.pid)
-            table[one.pid] = DiskUse(one.start, one.cpu, octets)
-            if seen is None or seen.start != one.start:
-                moved[one.pid] = octets
-            elif old is not None and old.start == one.start and old.cpu == seen.cpu:
-                # It rested from that reading to the previous scan, or that scan took the reading.
-                moved[one.pid] = max(0, octets - old.octets - known[one.pid])
-        self._disk = table
+    def _moved(self, changes: Changes, spent: Mapping[int, int] | None) -> dict[int, Octets]:
+        """Return what the active, and those watched, moved to and from disks; book the latter."""
+        table = self._table
+        whom = {one.pid: one for one in self._watches.movers(changes)}
+        for one in io_candidates(table.processes, spent):
+            whom[one.pid] = one
+        moved = self._traffic.moved(self.host.proc, changes, whom.values())
         if spent is None:
-            return
-        total = sum(moved.values())
-        for pid in sorted(moved, key=lambda pid: moved[pid], reverse=True)[:SUSPECTS]:
-            rate = moved[pid] / elapsed
-            if rate >= LEAST_IO:
-                text = f"{amount(rate)}/s"
-                yield Usage("disk", "process", now[pid].name, str(pid), moved[pid] / total, text)
+            moved = {}
+        self._watches.add(moved, self._traffic)
+        return moved
+
+    def _disk_io(self, moved: Mapping[int, Octets], elapsed: float) -> Iterator[Sample]:
+        """Yield the totals of the executables that move most, counted from when they came up."""
+        new: dict[str, Octets] = {}
+        for pid, (read, written) in moved.items():
+            name = self._table.processes[pid].name
+            known = new.get(name, Octets(0, 0))
+            new[name] = Octets(known.read + read, known.written + written)
+        rates = {name: sum(octets) / elapsed for name, octets in new.items()}
+        busy = [name for name, rate in rates.items() if rate >= LEAST_IO]
+        top = nlargest(self.config.top, busy, key=lambda name: rates[name])
+        self._movers = hold(self._movers, top, 3 * self.config.top)
+        before, self._octets = self._octets, {}
+        for name in self._movers:
+            (read, written), (more, more_written) = (
+                one.get(name, Octets(0, 0)) for one in (before, new)
+            )
+            total = self._octets[name] = Octets(read + more, written + more_written)
+            yield self.io(total.read, name, "read")
+            yield self.io(total.written, name, "write")
 
 
-def cpu_suspects(
-    processes: Scan, spent: Mapping[int, int], capacity: float, cpus: int
-) -> Iterator[Usage]:
-    """Yield the processes that used most CPU; ``capacity`` is what all CPUs had, in ticks."""
-    for pid in sorted(spent, key=lambda pid: spent[pid], reverse=True)[:SUSPECTS]:
-        share = min(1.0, spent[pid] / capacity)
-        if share >= LEAST_SHARE:
-            text = f"{share * 100:.0f} % of {cpus} core{'s' if cpus > 1 else ''}"
-            yield Usage("cpu", "process", processes[pid].name, str(pid), share, text)
-
-
-def crowd_suspects(processes: Iterable[Process]) -> Iterator[Usage]:
-    """Yield the executables with most processes; they have no pid of their own."""
-    crowd = Counter(one.name for one in processes if not one.is_kernel)
-    total = crowd.total()
-    for name, count in crowd.most_common(SUSPECTS):
-        if count > 1:
-            yield Usage("process", "process", name, "", count / total, f"{count} processes")
-
-
-def io_candidates(processes: Scan, spent: Mapping[int, int] | None) -> list[Process]:
-    """Return whose I/O is worth a look: the blocked and the active; at first everyone."""
-    if spent is None:
-        return [one for one in processes.values() if not one.is_kernel][:IO_FIRST]
-    busy = [
-        one
-        for pid, one in processes.items()
-        if not one.is_kernel and (one.state == "D" or spent[pid])
-    ]
-    busy.sort(key=lambda one: (one.state == "D", spent[one.pid]), reverse=True)
-    return busy[:IO_MOST]
-
-
-def amount(octets: float) -> str:
-    """Return bytes as a person reads them."""
-    unit = 0
-    while octets >= 1024 and unit < len(UNITS) - 1:
-        octets /= 1024
-        unit += 1
-    return f"{octets:.0f} {UNITS[unit]}" if octets >= 100 else f"{octets:.1f} {UNITS[unit]}"
+def hold(held: Mapping[str, int], top: Iterable[str], most: int) -> dict[str, int]:
+    """Return the names of the top, and for a while those that were; the longest gone go first."""
+    kept = {name: left - 1 for name, left in held.items() if left > 1}
+    kept.update(dict.fromkeys(top, HOLD))
+    if len(kept) > most:
+        kept = {name: kept[name] for name in nlargest(most, kept, key=lambda name: kept[name])}
+    return kept
 
 
 @hookimpl

@@ -1,18 +1,17 @@
-"""Measure what reading this host costs: µs per ``collect()`` of each host collector, as JSON.
+"""Measure what reading this host costs: µs per ``collect()`` of each collector, as JSON.
 
     python tests/bench/collect_bench.py [--rounds 100] [--processes 300]
 
-``wall_us`` is the median of the rounds, ``cpu_us`` the thread's CPU time per round, ``samples``
-what one tick yields; the processor is kept awake between rounds, for more than a clock tick of the
-kernel so that shares of time are computed. ``shared_tick`` is the CPU time of one real tick of the
-collectors that share a thread, after a pause in which caches went cold. ``share`` is that of one
-core. The process table is topped up with sleeping children until it holds ``--processes``.
+``cold_us`` is the median CPU time of the thread for a reading after a pause in which caches went
+cold, ``hot_us`` that of one right after another, ``samples`` what one tick yields, ``share`` that
+of one core at the collector's own interval. Collectors that find nothing to read here are named in
+``resting``. ``shared_tick`` is the CPU time of one real tick of all the 1 s collectors that share a
+thread, cold. The process table is topped up with sleeping children until it holds ``--processes``.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import subprocess
@@ -21,97 +20,94 @@ import time
 from statistics import median
 from typing import Any
 
-from vedette.api import Collector, Sample
-from vedette_plugins._process_table import scan
+from vedette.api import Collector, Sample, Unavailable
+from vedette.registry import discover
 
-PLUGINS = ("cpu", "load", "memory", "paging", "disk", "filesystem", "network", "processes")
 CHILDREN_MAX = 2000
-AWAKE_S, PAUSE_S = 0.021, 0.25
+PAUSE_S = 0.1
 
 
-def measure(kind: type[Collector], rounds: int) -> dict[str, Any]:
-    collector = kind(kind.Config())
-    collector.probe()
-    list(collector.collect())
-    walls = []
-    samples, cpu_ns = 0, 0
+def start() -> tuple[dict[str, Collector], dict[str, str]]:
+    """Return the collectors that find something here, read once, and why the others do not."""
+    running, resting = {}, {}
+    for name, kind in sorted(discover(plugins_dir=None).collectors.items()):
+        collector = kind(kind.Config())
+        try:
+            collector.probe()
+            list(collector.collect())
+        except Unavailable as reason:
+            resting[name] = str(reason)
+            collector.close()
+        else:
+            running[name] = collector
+    return running, resting
+
+
+def read(collector: Collector) -> tuple[float, int]:
+    """Return the µs of CPU that one reading took, and how many samples it gave."""
+    began = time.thread_time_ns()
+    items = list(collector.collect())
+    used = (time.thread_time_ns() - began) / 1e3
+    return used, sum(isinstance(one, Sample) for one in items)
+
+
+def measure(collector: Collector, rounds: int) -> dict[str, Any]:
+    cold, hot, samples = [], [], 0
     for _ in range(rounds):
-        awake = time.monotonic() + AWAKE_S
-        while time.monotonic() < awake:
-            pass
-        cpu, begin = time.thread_time_ns(), time.perf_counter_ns()
-        read = list(collector.collect())
-        walls.append(time.perf_counter_ns() - begin)
-        cpu_ns += time.thread_time_ns() - cpu
-        samples = max(samples, sum(isinstance(one, Sample) for one in read))
-    cpu_us = cpu_ns / rounds / 1e3
-    collector.close()
+        time.sleep(PAUSE_S)
+        cold.append(read(collector)[0])
+        used, count = read(collector)
+        hot.append(used)
+        samples = max(samples, count)
     return {
-        "wall_us": round(median(walls) / 1e3, 1),
-        "cpu_us": round(cpu_us, 1),
+        "cold_us": round(median(cold), 1),
+        "hot_us": round(median(hot), 1),
         "samples": samples,
-        "interval_s": kind.interval_s,
-        "share": round(cpu_us / 1e6 / kind.interval_s, 6),
+        "interval_s": collector.interval_s,
+        "share": round(median(cold) / 1e6 / collector.interval_s, 6),
     }
 
 
-def measure_shared_tick(kinds: list[type[Collector]], rounds: int) -> dict[str, Any]:
-    collectors = [kind(kind.Config()) for kind in kinds if not kind.may_block]
+def measure_shared_tick(collectors: list[Collector], rounds: int) -> dict[str, Any]:
+    every = [one for one in collectors if not one.may_block and one.interval_s == 1.0]
     cpus = []
     for _ in range(rounds):
-        time.sleep(PAUSE_S)
-        cpu = time.thread_time_ns()
-        for collector in collectors:
-            list(collector.collect())
-        cpus.append((time.thread_time_ns() - cpu) / 1e3)
-    for collector in collectors:
-        collector.close()
-    return {"cpu_us": round(median(cpus), 1), "share": round(median(cpus) / 1e6, 6)}
-
-
-def measure_scan(rounds: int) -> dict[str, Any]:
-    walls = []
-    for _ in range(rounds):
-        begin = time.perf_counter_ns()
-        found = len(scan("/proc"))
-        walls.append((time.perf_counter_ns() - begin) / 1e3)
+        time.sleep(1.0)
+        cpus.append(sum(read(one)[0] for one in every))
     return {
-        "processes": found,
-        "wall_us": round(median(walls), 1),
-        "us_per_process": round(median(walls) / found, 2),
-        "least_us_per_process": round(min(walls) / found, 2),
+        "cpu_us": round(median(cpus), 1),
+        "share": round(median(cpus) / 1e6, 6),
+        "collectors": [one.name for one in every],
+        "samples": sum(read(one)[1] for one in every),
     }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--processes", type=int, default=300)
     options = parser.parse_args()
-    missing = min(CHILDREN_MAX, max(0, options.processes - len(scan("/proc"))))
+    here = sum(name.isdecimal() for name in os.listdir("/proc"))
+    missing = min(CHILDREN_MAX, max(0, options.processes - here))
     children = [subprocess.Popen(["sleep", "600"]) for _ in range(missing)]
     try:
-        kinds = [
-            kind
-            for name in PLUGINS
-            for kind in importlib.import_module(f"vedette_plugins.{name}").register_collectors()
-        ]
-        few = max(1, options.rounds // 5)
-        collectors = {
-            kind.name: measure(kind, few if kind.may_block else options.rounds) for kind in kinds
-        }
+        running, resting = start()
+        collectors = {name: measure(one, options.rounds) for name, one in running.items()}
         result = {
             "python": sys.version.split()[0],
             "kernel": os.uname().release,
             "cpus": os.cpu_count(),
+            "processes": here + missing,
             "collectors": collectors,
-            "shared_tick": measure_shared_tick(kinds, few),
-            "scan": measure_scan(few),
+            "resting": resting,
+            "shared_tick": measure_shared_tick(list(running.values()), options.rounds),
             "total": {
                 "samples": sum(one["samples"] for one in collectors.values()),
                 "share": round(sum(one["share"] for one in collectors.values()), 6),
             },
         }
+        for collector in running.values():
+            collector.close()
     finally:
         for child in children:
             child.kill()

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vedette.api import Sample, Unavailable, Usage
-from vedette_plugins._process_table import Process, cpu_spent, parse_stat, scan
+from vedette_plugins._process_table import Process
+from vedette_plugins._suspects import IO_MOST, amount, io_candidates
 from vedette_plugins.processes import (
+    FILES_MOST,
     HOLD,
-    IO_MOST,
     Processes,
-    amount,
-    io_candidates,
     register_collectors,
 )
-
-BURN = "import time\nwhile time.process_time() < 0.3: pass"
 
 
 def process(pid: int, **facts: Any) -> Process:
@@ -94,69 +87,14 @@ def test_damaged_files_do_not_crash_it(
     assert_survives(data, Processes, "made", ["proc/stat", "proc/meminfo", *damaged])
 
 
-@given(name=st.binary(max_size=64))
-@example(name=b") R 1 1 (")
-@example(name=b"a\nb\0c")
-def test_a_name_may_hold_anything_and_is_fit_to_be_shown(name: bytes) -> None:
-    found = parse_stat(7, line(7, name, cpu=3, pages=2))
-    assert found is not None
-    assert (found.cpu, found.resident, found.parent) == (3, 2, 1)
-    assert found.name
-    assert found.name.isprintable()
-    assert len(found.name) <= 64
-
-
-def test_kernel_threads_of_a_kind_have_one_name() -> None:
-    stat = line(9, b"kworker/u8:2+flush-8:0").replace(b"-1 0 0", b"-1 2097152 0")
-    found = parse_stat(9, stat)
-    assert found is not None
-    assert found.is_kernel
-    assert found.name == "kworker"
-
-
 def test_the_pid_is_never_an_attribute() -> None:
     keys = {key for one in Processes.instruments() for key in one.attributes}
-    assert keys == {"process.state", "process.executable.name"}
-
-
-def test_a_pid_used_again_does_not_inherit_the_time_of_the_dead() -> None:
-    before = table(process(5, cpu=9000, start=10))
-    assert cpu_spent(before, table(process(5, cpu=30, start=99))) == {5: 30}
-
-
-def test_a_process_that_ends_is_counted_with_its_parent_once() -> None:
-    before = table(process(1), process(10, children=100), process(11, parent=10, cpu=50))
-    # The child went on for 25 ticks and ended; another lived and ended between the scans (40).
-    now = table(process(1), process(10, children=100 + 50 + 25 + 40))
-    assert cpu_spent(before, now) == {1: 0, 10: 65}
-
-
-def test_a_whole_family_that_ends_is_counted_with_who_is_left() -> None:
-    before = table(
-        process(2),
-        process(10, parent=2, cpu=5, children=7),
-        process(11, parent=10, cpu=50),
-    )
-    now = table(process(2, children=5 + 7 + 50 + 3))
-    assert cpu_spent(before, now) == {2: 3}
-
-
-def test_the_first_process_is_not_blamed_for_the_orphans_it_reaps() -> None:
-    before = table(process(1, cpu=7), process(10, parent=1, cpu=5))
-    now = table(process(1, cpu=9, children=5 + 900))
-    assert cpu_spent(before, now) == {1: 2}
-
-
-def test_processes_that_claim_to_be_each_other_s_parents_do_not_hang_it() -> None:
-    before = table(process(5, parent=6), process(6, parent=5))
-    assert cpu_spent(before, table(process(1))) == {1: 0}
-
-
-def test_a_short_lived_child_of_this_host_is_seen_through_its_parent() -> None:
-    before = scan("/proc")
-    subprocess.run([sys.executable, "-c", BURN], check=True, timeout=60)
-    spent = cpu_spent(before, scan("/proc"))
-    assert spent[os.getpid()] >= 0.25 * os.sysconf("SC_CLK_TCK")
+    assert keys == {
+        "process.state",
+        "process.executable.name",
+        "disk.io.direction",
+        "vedette.watch.name",
+    }
 
 
 def test_an_extra_scan_soon_after_measures_its_own_time(stage: Callable[..., Any]) -> None:
@@ -258,17 +196,63 @@ def test_a_crowd_of_one_name_is_a_suspect_for_the_number_of_processes(
     ]
 
 
-def test_a_scan_leaves_no_descriptor_open() -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    scan("/proc")
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
 def test_an_empty_process_table_is_unavailable(stage: Callable[..., Any]) -> None:
     here = stage(Processes)
     lay(here)
     with pytest.raises(Unavailable, match="no process can be seen"):
         here.read()
+
+
+def test_disk_traffic_adds_up_by_executable_while_it_is_on_top(stage: Callable[..., Any]) -> None:
+    here = stage(Processes)
+    mib, key = 2**20, "process.disk.io{process.executable.name=dd,disk.io.direction=write}"
+    seen = []
+    for scan, written in enumerate((100, 100, 110, 110, 130)):
+        lay(here, line(5, b"dd", cpu=scan), line(6, b"dd", cpu=scan), line(7, b"calm"))
+        for pid in (5, 6, 7):
+            here.write(f"proc/{pid}/io", b"read_bytes: 0\nwrite_bytes: %d\n" % (written * mib))
+        seen.append(here.values(10.0).get(key))
+    assert seen == [None, None, 20 * mib, 20 * mib, 60 * mib]
+
+
+def test_an_executable_leaves_the_top_by_disk_traffic_after_a_while(
+    stage: Callable[..., Any],
+) -> None:
+    here = stage(Processes, top=1)
+    for scan in range(2):
+        lay(here, line(5, b"dd", cpu=scan))
+        here.write("proc/5/io", b"read_bytes: 0\nwrite_bytes: %d\n" % (scan * 2**30))
+        here.values(10.0)
+    seen = [sum("disk.io" in key for key in here.values(10.0)) for _ in range(HOLD)]
+    assert seen == [2] * (HOLD - 1) + [0]
+
+
+def test_open_files_of_an_executable_with_many_processes_are_not_counted(
+    stage: Callable[..., Any],
+) -> None:
+    here = stage(Processes)
+    for many in (FILES_MOST, FILES_MOST + 1):
+        lay(here, *(line(pid, b"many") for pid in range(1, many + 1)))
+        here.write("proc/1/fd/0", b"")
+        key = "process.unix.file_descriptor.count{process.executable.name=many}"
+        assert here.values().get(key) == (1 if many == FILES_MOST else None)
+
+
+def test_threads_are_a_share_of_the_lower_limit(stage: Callable[..., Any]) -> None:
+    here, key = stage(Processes), "vedette.process.threads.utilization"
+    seen = []
+    for threads_max, pid_max in (
+        (b"", b""),
+        (b"10", b"4"),
+        (b"8", b"40"),
+        (b"1", b"1"),
+        (b"0", b"0"),
+    ):
+        lay(here, line(5, b"a"), line(6, b"b"))
+        here.write("proc/sys/kernel/threads-max", threads_max + b"\n")
+        here.write("proc/sys/kernel/pid_max", pid_max + b"\n")
+        seen.append(here.values().get(key))
+    assert seen == [None, 0.5, 0.25, 1.0, None]
 
 
 @pytest.mark.parametrize(
@@ -277,19 +261,3 @@ def test_an_empty_process_table_is_unavailable(stage: Callable[..., Any]) -> Non
 )
 def test_amounts_read_as_a_person_writes_them(octets: float, text: str) -> None:
     assert amount(octets) == text
-
-
-def test_this_host_reads_as_psutil_reads_it() -> None:
-    before = set(psutil.pids())
-    mine = scan("/proc")
-    assert before & set(psutil.pids()) <= mine.keys()
-    me = psutil.Process()
-    here = scan("/proc")[os.getpid()]
-    assert here.parent == me.ppid()
-    assert here.threads == me.num_threads()
-    assert here.resident * os.sysconf("SC_PAGE_SIZE") == pytest.approx(
-        me.memory_info().rss, rel=0.1
-    )
-    times = me.cpu_times()
-    spent = here.cpu / os.sysconf("SC_CLK_TCK")
-    assert spent == pytest.approx(times.user + times.system, abs=0.5)

@@ -1,0 +1,87 @@
+"""Name the processes that may be to blame for what a resource suffers from: pure, from one scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from heapq import nlargest
+
+from vedette.api import Usage
+from vedette_plugins._process_details import Octets
+from vedette_plugins._process_table import Executable, Process
+
+#: Suspects named per resource, and the share of the host's resource under which none is.
+SUSPECTS = 5
+LEAST_SHARE = 0.005
+#: Bytes per second under which a process is no suspect for a disk.
+LEAST_IO = 64 * 1024
+#: Processes whose /proc/PID/io is read: at the first scan, to have a start, and at any later one.
+IO_FIRST, IO_MOST = 512, 64
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+Processes = Mapping[int, Process]
+
+
+def cpu_suspects(
+    processes: Processes, spent: Mapping[int, int], capacity: float, cpus: int
+) -> Iterator[Usage]:
+    """Yield the processes that used most CPU; ``capacity`` is what all CPUs had, in ticks."""
+    for pid in nlargest(SUSPECTS, spent, key=lambda pid: spent[pid]):
+        share = min(1.0, spent[pid] / capacity)
+        if share >= LEAST_SHARE:
+            text = f"{share * 100:.0f} % of {cpus} core{'s' if cpus > 1 else ''}"
+            yield Usage("cpu", "process", processes[pid].name, str(pid), share, text)
+
+
+def memory_suspects(processes: Processes, pages: float, page: int) -> Iterator[Usage]:
+    """Yield the processes with most resident memory; ``pages`` are those of the host."""
+    least = LEAST_SHARE * pages
+    large = [one for one in processes.values() if one.resident >= least]
+    for one in nlargest(SUSPECTS, large, key=lambda one: one.resident):
+        share = min(1.0, one.resident / pages)
+        text = amount(one.resident * page)
+        yield Usage("memory", "process", one.name, str(one.pid), share, text)
+
+
+def disk_suspects(
+    processes: Processes, moved: Mapping[int, Octets], elapsed: float
+) -> Iterator[Usage]:
+    """Yield the processes that moved most bytes to or from disks in ``elapsed`` seconds."""
+    octets = {pid: sum(both) for pid, both in moved.items()}
+    total = sum(octets.values())
+    for pid in nlargest(SUSPECTS, octets, key=lambda pid: octets[pid]):
+        rate = octets[pid] / elapsed
+        if rate >= LEAST_IO:
+            share = octets[pid] / total
+            yield Usage(
+                "disk", "process", processes[pid].name, str(pid), share, f"{amount(rate)}/s"
+            )
+
+
+def crowd_suspects(executables: Mapping[str, Executable]) -> Iterator[Usage]:
+    """Yield the executables with most processes; they have no pid of their own."""
+    crowd = {name: one.users for name, one in executables.items() if one.users}
+    total = sum(crowd.values())
+    for name in nlargest(SUSPECTS, crowd, key=lambda name: crowd[name]):
+        if crowd[name] > 1:
+            share, text = crowd[name] / total, f"{crowd[name]} processes"
+            yield Usage("process", "process", name, "", share, text)
+
+
+def io_candidates(processes: Processes, spent: Mapping[int, int] | None) -> list[Process]:
+    """Return whose I/O is worth a look: the blocked and the active; at first everyone."""
+    if spent is None:
+        return [one for one in processes.values() if not one.is_kernel][:IO_FIRST]
+    blocked = [one for one in processes.values() if one.state == "D"]
+    active = [processes[pid] for pid in spent if processes[pid].state != "D"]
+    for some in (blocked, active):
+        some.sort(key=lambda one: spent.get(one.pid, 0), reverse=True)
+    return [one for one in blocked + active if not one.is_kernel][:IO_MOST]
+
+
+def amount(octets: float) -> str:
+    """Return bytes as a person reads them."""
+    unit = 0
+    while octets >= 1024 and unit < len(UNITS) - 1:
+        octets /= 1024
+        unit += 1
+    return f"{octets:.0f} {UNITS[unit]}" if octets >= 100 else f"{octets:.1f} {UNITS[unit]}"

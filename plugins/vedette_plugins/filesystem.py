@@ -1,34 +1,35 @@
-"""Collector ``filesystem``: how full each local filesystem is, in bytes and in inodes.
+"""Collector ``filesystem``: how full each filesystem is, and whether it answers at all.
 
-Read are the mounts of types that the kernel backs by a block device, ZFS, and whatever is mounted
-at ``/`` (an overlay in a container). Bind mounts are one filesystem: of a device mounted more than
-once, the mount with the shortest path is read. Left out are pseudo filesystems, tmpfs, read-only
-images (squashfs, iso9660) and everything that can hang with a server or a daemon behind it
-(NFS, CIFS, Ceph, cluster filesystems, all of FUSE). Naming such a mount in ``include`` reads it all
-the same: should it hang, this collector is stuck until it answers, and no other is.
+Read are the types that the kernel backs by a block device, ZFS, network and FUSE filesystems, and
+whatever is mounted at ``/`` (an overlay in a container). Of a filesystem mounted more than once
+(bind mounts, subvolumes) the mount with the shortest path is read. Left out are pseudo
+filesystems, tmpfs, the overlays of containers and images that are full by design.
+
+What has a server or a daemon behind it, or lies below such a mount, may never answer: a helper
+process asks there, and only while there is such a mount. One that does not answer within
+``remote_timeout`` counts as not responding, and the others are read all the same. Nothing is ever
+mounted by asking, but what an automounter has mounted does not fall idle while it is read.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, NamedTuple
+import time
+from collections.abc import Callable, Iterator
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from vedette.api import Collector, Sample, Unavailable, gauge, hookimpl, updown
-from vedette_plugins._procfs import Choice, KernelFile, printable
+from vedette.api import Collector, Duration, Sample, Unavailable, gauge, hookimpl, updown
+from vedette_plugins import _mount_helper
+from vedette_plugins._mount_choice import Chosen, MountChoice
+from vedette_plugins._mount_reader import FAULTS, Answer, MountReader, Target
+from vedette_plugins._mount_table import MountTable
+from vedette_plugins._procfs import Choice
 
-#: Images that are full by design.
-IMAGES = frozenset({"squashfs", "iso9660", "udf", "erofs", "cramfs", "romfs"})
-#: Types with a server, a cluster or a daemon behind them; the kernel lists some as block-backed.
-MAY_HANG = re.compile(
-    r"(nfs|cifs|smb|ceph|fuse|afs|9p|glusterfs|lustre|gfs2|ocfs2|autofs|virtiofs)"
-)
-LONGEST_PATH = 200
-_OCTAL = re.compile(rb"\\([0-7]{3})")
+#: A local filesystem that took this long once is asked by the helper from then on.
+SLOW_S = 0.5
 _PLACE = ["system.device", "system.filesystem.mountpoint", "system.filesystem.type"]
 
 
@@ -37,10 +38,7 @@ class FilesystemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     include: Annotated[
         tuple[str, ...],
-        Meta(
-            description="Globs of mount points to read whatever their type; "
-            "a network mount that hangs makes this collector hang."
-        ),
+        Meta(description="Globs of mount points to read whatever their type and `exclude` say."),
     ] = ()
     exclude: Annotated[
         tuple[str, ...], Meta(description="Globs of mount points that are not read.")
@@ -55,29 +53,59 @@ class FilesystemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "/var/lib/docker/*",
         "/var/lib/kubelet/*",
     )
-
-
-class Mount(NamedTuple):
-    """One line of the mount table; ``path`` is the real one, the rest is fit to be shown."""
-
-    device: str
-    point: str
-    kind: str
-    path: bytes
+    include_types: Annotated[
+        tuple[str, ...],
+        Meta(description="Globs of types to read that are not by default, `tmpfs` for one."),
+    ] = ()
+    exclude_types: Annotated[
+        tuple[str, ...],
+        Meta(description="Globs of types that are not read: images, and FUSE without a store."),
+    ] = (
+        "cramfs",
+        "erofs",
+        "fuse.*.AppImage",
+        "fuse.fuse-overlayfs",
+        "fuse.gvfsd-fuse",
+        "fuse.lxcfs",
+        "fuse.portal",
+        "fuse.snapfuse",
+        "fuse.squashfuse*",
+        "iso9660",
+        "romfs",
+        "squashfs",
+        "udf",
+    )
+    max_mounts: Annotated[
+        int,
+        Meta(ge=1, le=1000, description="Mounts that are read at most, shortest paths first."),
+    ] = 100
+    remote_timeout: Annotated[
+        Duration, Meta(description="Time a network or FUSE filesystem has to answer, at most 4.5s.")
+    ] = Duration(2)
 
 
 class Filesystem(Collector):
-    """Space and inodes in use per local filesystem."""
+    """Space and inodes in use per filesystem, local and remote."""
 
     name = "filesystem"
     Config = FilesystemConfig
+    source = "statvfs(2) for the mounts of /proc/self/mountinfo"
     interval_s = 10.0
+    timeout_s = 5.0
 
     usage = updown(
         "system.filesystem.usage",
         "By",
         "Space in this state; the states add up to the size. Reserved is for root alone.",
         [*_PLACE, "system.filesystem.state"],
+        resource="filesystem",
+        alarm="never",
+    )
+    limit = updown(
+        "system.filesystem.limit",
+        "By",
+        "Size of the filesystem.",
+        _PLACE,
         resource="filesystem",
         alarm="never",
     )
@@ -90,6 +118,14 @@ class Filesystem(Collector):
         alarm="high",
         limit=1.0,
     )
+    inodes_usage = updown(
+        "system.filesystem.inodes.usage",
+        "{inode}",
+        "Inodes in this state; absent where the filesystem has no fixed number.",
+        [*_PLACE, "system.filesystem.state"],
+        resource="filesystem",
+        alarm="never",
+    )
     inodes = gauge(
         "vedette.filesystem.inodes.utilization",
         "1",
@@ -99,106 +135,114 @@ class Filesystem(Collector):
         alarm="high",
         limit=1.0,
     )
+    read_only = gauge(
+        "vedette.filesystem.read_only",
+        "1",
+        "1 when nothing can be written, by its options or after an error, else 0.",
+        _PLACE,
+        resource="filesystem",
+        alarm="high",
+    )
+    responding = gauge(
+        "vedette.filesystem.responding",
+        "1",
+        "1 when the filesystem answered, 0 when it did not in time or with an input/output error.",
+        _PLACE,
+        resource="filesystem",
+        alarm="low",
+    )
+    omitted = updown(
+        "vedette.filesystem.omitted",
+        "{mount}",
+        "Mounts that are not read because there are more than max_mounts.",
+        resource="filesystem",
+        alarm="never",
+        source="/proc/self/mountinfo",
+    )
 
     def __init__(self, config: FilesystemConfig) -> None:
         super().__init__(config)
-        self.statvfs: Callable[[bytes], os.statvfs_result] = os.statvfs
-        self._choice = Choice(config.include, config.exclude)
-        self._table: KernelFile | None = None
-        self._types = KernelFile("filesystems")
-        self._text: bytes | None = None
-        self._mounts: tuple[Mount, ...] = ()
+        self.monotonic: Callable[[], float] = time.monotonic
+        self.statvfs: Callable[[bytes], os.statvfs_result] = _mount_helper.statvfs
+        self.reader = MountReader(config.remote_timeout)
+        self._choice = MountChoice(
+            Choice(config.include, config.exclude),
+            Choice(config.include_types, config.exclude_types),
+            all_kinds=bool(config.include),
+        )
+        self._table: MountTable | None = None
+        self._chosen: tuple[Chosen, ...] = ()
+        self._omitted = 0
+        self._slow: set[Target] = set()
 
     def probe(self) -> None:
         if not self._current():
-            raise Unavailable("no local filesystem is mounted (see include and exclude)")
+            raise Unavailable("no filesystem is mounted that is read (see include and exclude)")
 
     def collect(self) -> Iterator[Sample]:
-        root = os.fsencode(self.host.root).rstrip(b"/")
-        for mount in self._current():
-            try:
-                space = self.statvfs(root + mount.path)
-            except OSError:
-                # Unmounted since, or out of reach: there is no reading of it.
-                continue
-            yield from self._read(mount, space)
+        others: dict[Target, Chosen] = {}
+        chosen = self._current()
+        yield self.omitted(self._omitted)
+        for one in chosen:
+            if one.by_helper or one.target in self._slow:
+                others[one.target] = one
+            else:
+                yield from self._samples(one, self._ask(one.target))
+        for target, answer in self.reader.read(others):
+            yield from self._samples(others[target], answer)
 
     def close(self) -> None:
-        self._types.close()
+        self.reader.close()
         if self._table is not None:
             self._table.close()
 
-    def _read(self, mount: Mount, space: os.statvfs_result) -> Iterator[Sample]:
-        place = mount.device, mount.point, mount.kind
-        unit = space.f_frsize
-        used = space.f_blocks - space.f_bfree
-        if space.f_blocks > 0 and used >= 0 and used + space.f_bavail > 0:
-            yield self.usage(used * unit, *place, "used")
-            yield self.usage(space.f_bavail * unit, *place, "free")
-            yield self.usage(max(0, space.f_bfree - space.f_bavail) * unit, *place, "reserved")
-            yield self.utilization(used / (used + space.f_bavail), *place)
-        if 0 < space.f_files >= space.f_ffree:
-            yield self.inodes(1.0 - space.f_ffree / space.f_files, *place)
+    def _ask(self, target: Target) -> Answer:
+        began = self.monotonic()
+        try:
+            return self.statvfs(target[1])
+        except OSError as error:
+            return error
+        finally:
+            if self.monotonic() - began > SLOW_S:
+                self._slow.add(target)
 
-    def _current(self) -> tuple[Mount, ...]:
+    def _samples(self, one: Chosen, answer: Answer) -> Iterator[Sample]:
+        place = one.place
+        if isinstance(answer, OSError):
+            if answer.errno in FAULTS:
+                yield self.responding(0, *place)
+            return
+        if not answer.f_namemax and not answer.f_blocks:
+            return  # FUSE keeps its figures from everybody but the user who mounted it
+        yield self.responding(1, *place)
+        read_only = one.failed or bool(answer.f_flag & os.ST_RDONLY)
+        yield self.read_only(int(read_only), *place)
+        unit, size, free = answer.f_frsize, answer.f_blocks, answer.f_bavail
+        used = size - answer.f_bfree
+        if unit > 0 and size > 0 and used >= 0 and used + free > 0:
+            yield self.usage(used * unit, *place, "used")
+            yield self.usage(free * unit, *place, "free")
+            yield self.usage(max(0, answer.f_bfree - free) * unit, *place, "reserved")
+            yield self.limit(size * unit, *place)
+            yield self.utilization(used / (used + free), *place)
+        if 0 < answer.f_files >= answer.f_ffree:
+            yield self.inodes_usage(answer.f_files - answer.f_ffree, *place, "used")
+            yield self.inodes_usage(answer.f_ffree, *place, "free")
+            yield self.inodes(1.0 - answer.f_ffree / answer.f_files, *place)
+
+    def _current(self) -> tuple[Chosen, ...]:
         """Return the mounts to read; the table is only parsed when it has changed."""
         if self._table is None:
             # In a container with the host's /proc, "self" would be the container's table.
-            owner = "self" if self.host.root == "/" else "1"
-            self._table = KernelFile(f"{owner}/mounts")
-        text = self._table.read(self.host.proc)
-        if text != self._text:
-            backed = block_backed(self._types.read(self.host.proc))
-            self._mounts = tuple(distinct(self._wanted(parse_mounts(text), backed)))
-            self._text = text
-        return self._mounts
-
-    def _wanted(self, mounts: Iterable[Mount], backed: frozenset[str]) -> Iterator[Mount]:
-        for mount in mounts:
-            verdict = self._choice.verdict(mount.point)
-            if verdict is None:
-                is_safe = not MAY_HANG.match(mount.kind) and mount.kind not in IMAGES
-                verdict = is_safe and (mount.kind in backed or mount.point == "/")
-            if verdict:
-                yield mount
-
-
-def parse_mounts(text: bytes) -> list[Mount]:
-    """Return the mounts of a mount table, of those at the same place only the topmost."""
-    topmost: dict[bytes, Mount] = {}
-    for line in text.split(b"\n"):
-        fields = line.split(b" ")
-        if len(fields) < 4 or not fields[1].startswith(b"/"):
-            continue
-        device, path, kind = (unescape(field) for field in fields[:3])
-        if b"\0" in path:
-            continue
-        shown = printable(path, LONGEST_PATH)
-        topmost[path] = Mount(printable(device, LONGEST_PATH), shown, printable(kind), path)
-    return list(topmost.values())
-
-
-def distinct(mounts: Iterable[Mount]) -> Iterator[Mount]:
-    """Yield one mount per block device, the one with the shortest path, in order of path."""
-    seen: set[str] = set()
-    for mount in sorted(mounts, key=lambda one: (len(one.path), one.path)):
-        key = mount.device if mount.device.startswith("/") else mount.point
-        if key not in seen:
-            seen.add(key)
-            yield mount
-
-
-def block_backed(text: bytes) -> frozenset[str]:
-    """Return the types that /proc/filesystems calls block-backed, and zfs, which has own pools."""
-    fields = (line.split(b"\t") for line in text.split(b"\n"))
-    return frozenset(
-        {"zfs"} | {printable(one[1]) for one in fields if len(one) == 2 and one[0] == b""}
-    )
-
-
-def unescape(field: bytes) -> bytes:
-    """Undo the octal escapes of a mount table: space, tab, line break, backslash."""
-    return _OCTAL.sub(lambda match: bytes((int(match[1], 8) & 0xFF,)), field)
+            self._table = MountTable("self" if self.host.root == "/" else "1")
+        found = self._table.changed(self.host.proc)
+        if found is not None:
+            root = os.fsencode(self.host.root).rstrip(b"/")
+            wanted = self._choice.choose(*found, root)
+            self._chosen = tuple(wanted[: self.config.max_mounts])
+            self._omitted = len(wanted) - len(self._chosen)
+            self._slow &= {one.target for one in self._chosen}
+        return self._chosen
 
 
 @hookimpl

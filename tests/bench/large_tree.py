@@ -295,6 +295,7 @@ def _processes(host: LargeHost, t: int, *, only_active: bool = False) -> Iterato
 def _fixed(host: LargeHost) -> Iterator[tuple[str, str]]:
     yield "proc/filesystems", "nodev\tsysfs\nnodev\ttmpfs\nnodev\toverlay\n\text4\n\txfs\n"
     yield "proc/1/mounts", _mounts(host)
+    yield "proc/1/mountinfo", _mountinfo(_mounts(host))
     yield "proc/interrupts", _interrupts(host)
     yield "proc/sys/fs/file-nr", "41234\t0\t9223372036854775807\n"
     yield "proc/sys/fs/inode-nr", "900000\t1200\n"
@@ -350,6 +351,15 @@ def _mounts(host: LargeHost) -> str:
         lines.append(f"/dev/loop{at} /snap/core{at}/1 squashfs ro,nodev 0 0")
         at += 1
     return "\n".join(lines[: host.mounts]) + "\n"
+
+
+def _mountinfo(mounts: str) -> str:
+    lines = []
+    for at, line in enumerate(mounts.splitlines(), 20):
+        device, point, kind, options, *_ = line.split()
+        flag = options.split(",")[0]
+        lines.append(f"{at} 1 0:{at} / {point} {flag} shared:{at} - {kind} {device} {options}")
+    return "\n".join(lines) + "\n"
 
 
 def _interrupts(host: LargeHost) -> str:

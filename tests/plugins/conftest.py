@@ -8,6 +8,7 @@ and ``expected.json`` (what each reading must yield). ``GOLDEN=write`` in the en
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -27,6 +28,9 @@ from vedette.api import Collector, Host, Sample, Unavailable, Usage
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 Reading = list[Sample | Usage]
+
+#: Units of what may be negative by nature: temperatures and radio levels.
+SIGNED_UNITS = ("Cel", "{dBm}")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -87,7 +91,7 @@ def check(reading: Reading) -> Reading:
     assert len(keys) == len(set(keys)), "a series was read twice"
     for one in samples:
         assert isfinite(one.value), one
-        assert one.value >= 0, one
+        assert one.value >= 0 or one.series.instrument.unit in SIGNED_UNITS, one
         assert one.series.instrument.unit != "1" or one.value <= 1, one
         assert all(value.isprintable() and len(value) <= 200 for value in one.series.values), one
     for usage in (one for one in reading if isinstance(one, Usage)):
@@ -110,7 +114,7 @@ def play(kind: type[Collector], case: Path, folder: Path) -> Iterator[Reading | 
     collector = kind(msgspec.convert(told.get("config", {}), kind.Config))
     stage = Stage(collector, folder)
     if "statvfs" in told:
-        collector.statvfs = _statvfs(told["statvfs"])  # type: ignore[attr-defined]
+        answer_for(collector, told["statvfs"])
     for tree in sorted(path for path in case.iterdir() if path.is_dir()):
         stage.lay(tree)
         try:
@@ -121,17 +125,45 @@ def play(kind: type[Collector], case: Path, folder: Path) -> Iterator[Reading | 
     collector.close()
 
 
-def _statvfs(answers: dict[str, list[int]]) -> Callable[[bytes], os.statvfs_result]:
+def answer_for(collector: Any, answers: dict[str, list[int] | str]) -> None:
+    """Let a collector get these answers of statvfs, from the helper for remote mounts too.
+
+    An answer is unit, blocks, free, available, inodes, unused ones and, if need be, flags; or the
+    name of an error, ``ETIMEDOUT`` for one that does not come. Other paths do not exist.
+    """
+
     def statvfs(path: bytes) -> os.statvfs_result:
-        try:
-            unit, blocks, free, available, files, unused = answers[os.fsdecode(path)]
-        except KeyError:
-            raise FileNotFoundError(path) from None
+        answer = answers.get(os.fsdecode(path), "ENOENT")
+        if isinstance(answer, str):
+            number = getattr(errno, answer)
+            raise OSError(number, os.strerror(number))
+        unit, blocks, free, available, files, unused, *flags = answer
         return os.statvfs_result(
-            (unit, unit, blocks, free, available, files, unused, unused, 0, 255)
+            (unit, unit, blocks, free, available, files, unused, unused, sum(flags), 255)
         )
 
-    return statvfs
+    collector.statvfs = statvfs
+    collector.reader = Answers(statvfs)
+
+
+class Answers:
+    """Stands in for the process that asks remote mounts."""
+
+    def __init__(self, statvfs: Callable[[bytes], os.statvfs_result]) -> None:
+        self.statvfs = statvfs
+
+    def read(
+        self, targets: Iterable[tuple[int, bytes]]
+    ) -> Iterator[tuple[tuple[int, bytes], os.statvfs_result | OSError]]:
+        """Yield the answer for each target."""
+        for target in targets:
+            try:
+                yield target, self.statvfs(target[1])
+            except OSError as error:
+                yield target, error
+
+    def close(self) -> None:
+        """Nothing to end."""
 
 
 @pytest.fixture(scope="session")
@@ -245,7 +277,7 @@ def assert_survives() -> Callable[..., None]:
         with tempfile.TemporaryDirectory() as folder:
             stage = Stage(kind(kind.Config()), Path(folder))
             if "statvfs" in told:
-                stage.collector.statvfs = _statvfs(told["statvfs"])  # type: ignore[attr-defined]
+                answer_for(stage.collector, told["statvfs"])
             for tree in (*trees, trees[0]):
                 stage.lay(tree)
                 for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from vedette.api import Incident, Suspect, Track
 from vedette.cli import main
+from vedette.commands import live
 from vedette.commands.locate import candidates
 from vedette.control import ControlServer
 
@@ -62,8 +64,43 @@ STATUS: dict[str, Any] = {
             "duration_s": 0.0004,
             "late": 0,
             "failures": 3,
-        }
+            "cut": 12,
+            "configured_s": 1.0,
+            "cpu_share": 0.00012,
+            "cpu_s": 0.5,
+            "tick_cpu_s": 0.000123,
+            "sample_cpu_s": 0.0000053,
+        },
+        {
+            "name": "gpu",
+            "state": "resting",
+            "reason": "no driver",
+            "interval_s": 10.0,
+            "configured_s": 10.0,
+            "cpu_share": 0.0,
+        },
+        {
+            "name": "processes",
+            "state": "ok",
+            "reason": "",
+            "interval_s": 40.0,
+            "configured_s": 10.0,
+            "samples": 16,
+            "duration_s": 0.02,
+            "cpu_share": 0.0015,
+            "cpu_s": 0.1,
+            "tick_cpu_s": 0.06,
+            "sample_cpu_s": None,
+        },
     ],
+    "cost": {
+        "share": 0.0042,
+        "collectors": 0.0016,
+        "parts": {"pipeline": 0.002, "shipping": 0.0},
+        "rest": 0.0006,
+        "budget": 0.005,
+        "exhausted": False,
+    },
     "destinations": [
         {"name": "otlp", "state": "ok", "reason": "", "backlog": 2, "last_success_ns": BEGAN}
     ],
@@ -107,11 +144,84 @@ def test_the_status_shows_every_part_and_ends_with_zero_when_healthy(
     assert code == 0
     assert shown.startswith("vedette 0.1.0  ok  up 1 h 2 min  pid 4711\n")
     assert "231, 25% of them still learning" in shown
-    assert "0.31% of one core, 50.0 MiB" in shown
+    assert "0.42% of one core (budget 0.5%), 50.0 MiB" in shown
+    assert "collectors 0.16%, pipeline 0.20%, shipping 0.00%, rest 0.06%" in shown
     assert "\x1b" not in shown
     row = next(line for line in shown.splitlines() if line.startswith("cpu"))
-    assert row.split()[:7] == ["cpu", "failing", "1", "s", "23", "0.4", "0"]
+    assert row.split()[:8] == ["cpu", "failing", "1", "s", "23", "0.4", "123", "0.012%"]
+    assert row.endswith("broke, 3 failed, 12 cut")
+    row = next(line for line in shown.splitlines() if line.startswith("processes"))
+    assert row.split()[2:4] == ["40", "s"]
+    assert row.endswith("stretched from 10 s: CPU budget")
+    assert "\ngpu      no driver\n" in shown
     assert "destination otlp" in shown
+
+
+def test_the_weight_is_told_before_there_are_costs_of_a_minute(
+    state_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STATUS, "cost", {"share": None, "budget": 0.02, "parts": {}})
+    for one in STATUS["collectors"]:
+        monkeypatch.setitem(one, "cpu_share", None)
+        monkeypatch.setitem(one, "tick_cpu_s", None)
+    _, shown, _ = asked(capsys, state_dir, "status")
+    assert "0.31% of one core (budget 2%), 50.0 MiB" in shown
+    assert "pipeline" not in shown
+    row = next(line for line in shown.splitlines() if line.startswith("cpu"))
+    assert row.split()[6:8] == ["-", "-"]
+
+
+def topped(state_dir: Path, **options: Any) -> int:
+    known = {"state_dir": state_dir, "json": False, "once": False, "every": 5}
+    return live.top(argparse.Namespace(**(known | options)))
+
+
+def test_top_lists_what_runs_the_most_expensive_first(
+    state_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert topped(state_dir) == 0  # once: the output is no terminal
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    rows = [line.split() for line in shown.split("COLLECTOR")[1].splitlines()[1:3]]
+    assert rows[0][:7] == ["processes", "0.150%", "60000", "-", "16", "40", "s"]
+    assert rows[1][:7] == ["cpu", "0.012%", "123", "5.3", "23", "1", "s"]
+    assert "stretched from 10 s" in shown
+    assert "failing, it\\x1b[31m broke" in shown
+    assert "collectors 0.16%, pipeline 0.20%" in shown
+    assert "1 more rest" in shown
+
+
+def test_top_as_json_is_sorted_by_cost(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert topped(state_dir, json=True) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in shown["collectors"]] == ["processes", "cpu", "gpu"]
+    assert shown["cost"] == STATUS["cost"]
+    assert "destinations" not in shown
+
+
+def test_on_a_terminal_top_goes_on_until_interrupted(
+    state_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(live, "clear", lambda: True)
+    monkeypatch.setattr(live.time, "sleep", sleep)
+    assert topped(state_dir) == 0
+    assert waits == [5, 5, 5]
+    assert capsys.readouterr().out.count("US/SAMPLE") == 3
+
+
+def test_top_says_when_the_budget_cannot_be_kept(
+    state_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STATUS, "cost", STATUS["cost"] | {"exhausted": True})
+    topped(state_dir)
+    assert "exceeded, and no collector could usefully run less often" in capsys.readouterr().out
 
 
 def test_the_status_of_a_degraded_agent_ends_with_one_and_says_why(
@@ -231,7 +341,11 @@ def test_the_status_and_the_incidents_fit_into_eighty_columns(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setitem(STATUS, "reasons", ["a reason of many words " * 10])
-    for verb in (["status"], ["incidents", "--all"], ["incidents", "show", "b2"]):
-        _, shown, _ = asked(capsys, state_dir, *verb)
+    for verb in (["status"], ["top"], ["incidents", "--all"], ["incidents", "show", "b2"]):
+        if verb == ["top"]:
+            topped(state_dir)
+            shown = capsys.readouterr().out
+        else:
+            _, shown, _ = asked(capsys, state_dir, *verb)
         wide = [line for line in shown.splitlines() if len(line) > 80 and "/" not in line]
         assert wide == []

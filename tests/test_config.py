@@ -213,6 +213,24 @@ def test_values_have_the_types_of_the_structs(loaded: Callable[[str], Config]) -
     assert wire.options.token.env == "TOKEN"
 
 
+@pytest.mark.parametrize(
+    ("given", "share", "shown"),
+    [
+        ("'2%'", 0.02, "2%"),
+        ("0.005", 0.005, "0.5%"),
+        ("1", 1.0, "100%"),
+        ("'off'", 0.0, "off"),
+        ("0", 0.0, "off"),
+    ],
+)
+def test_the_cpu_budget_is_a_percentage_a_share_or_off(
+    loaded: Callable[[str], Config], given: str, share: float, shown: str
+) -> None:
+    config = loaded(f"[agent]\ncpu_budget = {given}")
+    assert config.agent.cpu_budget == share
+    assert f'cpu_budget = "{shown}"' in effective_toml(config)
+
+
 def test_enabled_overrides_the_default_of_a_class(loaded: Callable[[str], Config]) -> None:
     config = loaded("[collectors.uptime]\nenabled = false\n[collectors.scraper]\nurl = 'u'\n")
     assert {c.id: c.enabled for c in config.collectors} == {"uptime": False, "scraper": True}
@@ -361,6 +379,12 @@ def test_an_unknown_key_without_a_near_one_lists_what_is_known(
             "2: [collectors] 'uptime': expected a table, found the number 1",
         ),
         ("[agent]\ninterval = true", "expected a duration such as '10s', found true"),
+        ("[agent]\ncpu_budget = true", "expected a share such as '2%' or 'off', found true"),
+        (
+            "[agent]\ncpu_budget = nan",
+            "expected a share such as '2%' or 'off', found the number nan",
+        ),
+        ("[agent]\ncpu_budget = 'much'", "2: [agent] 'cpu_budget': 'much' is no share: a number"),
         ("[agent]\nlabels = []", "2: [agent] 'labels': expected a table, found a list"),
         ("[agent.labels]\na = 1", "2: [agent.labels] 'a': expected a text, found the number 1"),
         ("[outputs.wire]\nbuffer = -1", "expected a size such as '64MiB', found the number -1"),
@@ -442,6 +466,18 @@ def test_a_text_under_a_sensitive_key_is_not_repeated(problems: Callable[..., li
         ),
         ("[agent]\ninterval='1ms'", "2: [agent] 'interval': 1ms is not between 10ms and 1h"),
         ("[agent]\nwindow='2h'", "2: [agent] 'window': 2h is not between 1s and 1h"),
+        (
+            "[agent]\ncpu_budget='0.01%'",
+            "2: [agent] 'cpu_budget': 0.01% is not between 0.1% and 100%, nor 'off'",
+        ),
+        (
+            "[agent]\ncpu_budget=2",
+            "2: [agent] 'cpu_budget': 200% is not between 0.1% and 100%, nor 'off'",
+        ),
+        (
+            "[agent]\ncpu_budget=-0.1",
+            "2: [agent] 'cpu_budget': -10% is not between 0.1% and 100%, nor 'off'",
+        ),
         ("[agent]\nstate_dir='here'", "expected an absolute path, found 'here'"),
         (
             "[agent]\nlabels={'host.name'='x'}",

@@ -1,4 +1,4 @@
-"""Durations and sizes are read as people write them, and written back."""
+"""Durations, sizes and shares are read as people write them, and written back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedette.api import Duration, Size
-from vedette.config.units import format_duration, format_size, parse_duration, parse_size
+from vedette.config.units import (
+    Share,
+    format_duration,
+    format_share,
+    format_size,
+    parse_duration,
+    parse_share,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +55,32 @@ def test_anything_else_is_no_size(text: str) -> None:
 def test_a_part_of_a_byte_is_refused() -> None:
     with pytest.raises(ValueError, match="no whole number of bytes"):
         parse_size("0.3B")
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("2%", 0.02), ("0.5%", 0.005), ("100%", 1.0), ("12.25 %", 0.1225), ("0%", 0), ("off", 0)],
+)
+def test_a_share_is_a_number_in_percent_or_off(text: str, share: float) -> None:
+    assert parse_share(text) == share
+    assert isinstance(parse_share(text), Share)
+
+
+@pytest.mark.parametrize("text", ["", "2", "%", "-2%", "2s%", "2%%", "1e1%", "Off", "none", "nan%"])
+def test_anything_else_is_no_share(text: str) -> None:
+    with pytest.raises(ValueError, match="is no share: a number with %"):
+        parse_share(text)
+
+
+@given(st.integers(0, 10**9))
+def test_a_share_survives_being_written(millionths: int) -> None:
+    share = millionths / 1e6
+    assert parse_share(format_share(share)) == pytest.approx(share, abs=1e-12)
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.02, "2%"), (0.0, "off"), (0.005, "0.5%")])
+def test_a_share_is_written_in_percent(share: float, text: str) -> None:
+    assert format_share(share) == text
 
 
 @given(st.integers(0, 10**18))

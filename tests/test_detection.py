@@ -190,6 +190,17 @@ def test_a_level_rule_needs_its_time_and_is_over_below_its_release(host) -> None
     assert [one.change for one in told] == ["opened", "resolved"]
 
 
+def test_one_reading_of_a_series_read_seldom_violates_no_rule_and_two_do(host) -> None:
+    full, other = FULL.series("/var"), FULL.series("/")
+    told = []
+    for share in (0.5, 0.5, 0.93, 0.5, 0.93, 0.93):
+        for second in range(120):  # half as often as the time to hold
+            told += host.tick({other: 0.5} | ({full: share} if second == 0 else {}))
+        if share == 0.5:
+            assert told == []
+    assert [one.change for one in told] == ["opened"]
+
+
 def test_a_level_rule_turns_critical(host) -> None:
     full = FULL.series("/var")
     for _ in range(70):

@@ -7,11 +7,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pytest
 
-from vedette.api import Collector, Frame, NoConfig, Sample, gauge
-from vedette.lanes import Assignment, CollectorStatus, Lanes, RunnerMetrics
+from vedette.api import Collector, Frame, NoConfig, Sample, Unavailable, gauge
+from vedette.lanes import AgentCost, Assignment, CollectorStatus, Lanes, RunnerMetrics
+from vedette.lanes.metrics import OF_THE_AGENT, PER_COLLECTOR
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
@@ -43,6 +45,22 @@ class Shared(Scripted):
     may_block = False
 
 
+class Absent(Scripted):
+    """Has no source until the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = False
+        self.look: Callable[[], object] = lambda: None
+        self.probed_in: list[str] = []
+
+    def probe(self) -> None:
+        self.probed_in.append(threading.current_thread().name)
+        self.look()
+        if not self.here:
+            raise Unavailable("not here")
+
+
 class Explaining(Scripted):
     explains = ("cpu",)
 
@@ -72,9 +90,6 @@ class Bench:
             clock_ns=lambda: T0 + self.passed_ns,
             monotonic_ns=lambda: S + self.passed_ns,
         )
-        self.lanes._shared.start()
-        for lane in self.lanes._own.values():
-            lane.start()
 
     def sleep(self, seconds: float) -> None:
         self.passed_ns += round(seconds * S)
@@ -173,6 +188,113 @@ def test_no_second_thread_is_started_for_a_collector_that_hangs(
         one.tick()
     assert threading.active_count() == before
     gate.open.set()
+
+
+def test_a_lane_of_one_that_rests_has_no_thread_until_the_next_probe(
+    bench: Callable[..., Bench],
+) -> None:
+    absent, well = Absent(), Scripted()
+    one = bench(absent=absent, well=well)
+    one.tick()
+    assert one.names(1) == [("well",)]
+    one.settled()
+    lane = one.lanes._own["absent"]
+    assert lane.join(10)
+    for _ in range(30):
+        one.tick()
+        one.settled()
+        assert lane._thread is None
+    assert absent.probed_in == ["vedette-absent"]
+    absent.here = True
+    one.sleep(60)
+    one.tick()
+    one.settled()
+    assert absent.threads == ["vedette-absent"]
+    assert one.status("absent").state == "ok"
+    assert lane._thread is not None
+    one.tick()
+    one.settled()
+    assert len(absent.probed_in) == 2
+
+
+def test_a_probe_that_hangs_costs_nobody_else_and_one_thread_only(
+    bench: Callable[..., Bench],
+) -> None:
+    gate = Gate()
+    absent = {f"absent{n}": Absent() for n in range(5)}
+    absent["absent2"].look = gate
+    one = bench(well=Shared(), **absent)
+    one.tick()
+    assert gate.inside.wait(10)
+    for _ in range(60):
+        one.tick()
+        assert one.names(1) == [("well",)]
+    others = [one.lanes._own[name] for name in absent if name != "absent2"]
+    assert all(lane.join(10) for lane in others)
+    assert one.status("absent2").state == "stuck"
+    assert one.status("absent3").state == "resting"
+    gate.open.set()
+    one.settled()
+    assert one.status("absent2").state == "resting"
+
+
+def test_one_that_rests_is_closed_in_its_lane_all_the_same(bench: Callable[..., Bench]) -> None:
+    absent = Absent()
+    one = bench(absent=absent)
+    one.tick()
+    one.settled()
+    assert one.lanes._own["absent"].join(10)
+    one.lanes.stop(2.0)
+    assert absent.closed_in == "vedette-absent"
+    assert one.status("absent").state == "stopped"
+
+
+def test_a_lane_without_a_thread_is_a_skipped_tick_not_an_error(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = bench(well=Shared(), own=Scripted())
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        one.tick()
+        one.tick()
+    assert (one.status("own").skipped, one.status("well").skipped) == (2, 2)
+    assert caplog.text.count("lane=own has no thread") == 1
+    one.tick()
+    assert one.names(2) == [("own",), ("well",)]
+
+
+def test_a_tick_that_waited_behind_a_hang_is_not_run_beside_the_new_lane(
+    bench: Callable[..., Bench],
+) -> None:
+    gate = Gate()
+    gate.open.set()
+
+    class Asked(Explaining, Shared):
+        pass
+
+    asked, other = Asked(gate), Shared()
+    one = bench(asked=asked, other=other)
+    one.tick()
+    one.names(1)
+    one.settled()
+    gate.open.clear()
+    gate.inside.clear()
+    one.sleep(1.5)
+    one.lanes.request("cpu")
+    assert gate.inside.wait(10)
+    hung = one.lanes._shared
+    one.lanes.tick(S, T0 + one.passed_ns // S * S)  # waits behind the request
+    one.tick()
+    assert one.lanes._shared is not hung
+    assert one.names(1) == [("other",)]
+    before = len(other.threads)
+    gate.open.set()
+    one.settled()
+    assert len(other.threads) == before
 
 
 def test_one_that_hangs_in_the_shared_lane_keeps_the_thread_and_the_others_go_on(
@@ -320,10 +442,56 @@ def test_the_runners_own_counters_come_every_ten_seconds(bench: Callable[..., Be
     )
     assert readings["vedette.collector.samples{vedette.collector.name=well}"] == 20
     assert readings["vedette.collector.failures{vedette.collector.name=broken}"] >= 3
-    assert {key.partition("{")[0] for key in readings} == {
-        instrument.name for instrument in RunnerMetrics.instruments()
+    assert {key for key in readings if "=well}" in key} == {
+        f"vedette.collector.{name}{{vedette.collector.name=well}}"
+        for name in ("cpu.time", "duration", "samples")
     }
     assert "vedette" not in [status.name for status in one.lanes.status()]
+
+
+def status_of(name: str, **numbers: Any) -> CollectorStatus:
+    """Return the status of a collector that is well, but for these numbers."""
+    known: dict[str, Any] = dict.fromkeys(
+        ("late", "skipped", "failures", "invalid", "cut", "duration_s", "cpu_s", "since_ns"), 0
+    )
+    known |= {"name": name, "state": "ok", "reason": "", "lane": "shared", "ticks": 9}
+    known |= {"interval_s": 1.0, "configured_s": 1.0, "samples": 3, "samples_total": 27}
+    return CollectorStatus(**(known | numbers))
+
+
+def told(metrics: RunnerMetrics) -> dict[str, set[str]]:
+    """Return what is told of each collector, without the common beginning of the names."""
+    found: dict[str, set[str]] = {}
+    for sample in metrics.collect():
+        name = sample.series.instrument.name
+        for value in sample.series.values or ("",):
+            found.setdefault(value, set()).add(name.removeprefix("vedette.collector."))
+    return found
+
+
+def test_only_what_there_is_something_to_say_about_is_told_of_a_collector_and_then_for_good() -> (
+    None
+):
+    states: list[CollectorStatus] = []
+    metrics = RunnerMetrics(lambda: states)
+    usual = {"cpu.time", "duration", "samples"}
+    states[:] = [status_of("a"), status_of("b", state="resting"), status_of("c", ticks=0)]
+    assert told(metrics) == {"a": usual}
+    states[:] = [status_of("a", late=1, cut=7, interval_s=4.0), status_of("b", failures=2)]
+    assert told(metrics) == {"a": usual | {"late", "cut", "interval"}, "b": usual | {"failures"}}
+    states[:] = [status_of("a", late=1, cut=7), status_of("b", failures=2, state="resting")]
+    assert told(metrics) == {"a": usual | {"late", "cut", "interval"}}
+
+
+def test_the_most_that_can_be_told_is_bounded_and_is_all_that_is_declared() -> None:
+    everything = dict.fromkeys(("late", "skipped", "failures", "invalid", "cut"), 1)
+    statuses = [status_of(name, interval_s=2.0, **everything) for name in "abc"]
+    metrics = RunnerMetrics(lambda: statuses, lambda: AgentCost(share=0.01, budget=0.02))
+    samples = list(metrics.collect())
+    assert len(samples) == len({sample.series for sample in samples})
+    assert len(samples) == 3 * PER_COLLECTOR + OF_THE_AGENT
+    assert {sample.series.instrument for sample in samples} == set(metrics.instruments())
+    assert samples[0].value == 0.5
 
 
 def test_a_delivery_that_raises_costs_a_tick_not_the_lane(caplog: pytest.LogCaptureFixture) -> None:
@@ -336,7 +504,6 @@ def test_a_delivery_that_raises_costs_a_tick_not_the_lane(caplog: pytest.LogCapt
             raise RuntimeError("queue gone")
 
     lanes = Lanes([Assignment(Scripted(), 1.0)], deliver, base_interval_s=1.0, max_series=10)
-    lanes._own["scripted"].start()
     for second in (1, 2):
         lanes.tick(S, T0 + second * S)
         assert got.get(timeout=10) == T0 + second * S

@@ -57,7 +57,7 @@ def test_a_tick_becomes_a_frame() -> None:
     assert got.frame.values[0] == 1.0
     assert math.isnan(got.frame.values[1])
     assert got.frame.usages == (usage,)
-    assert (got.invalid, got.duplicates, got.cut) == (0, 0, False)
+    assert (got.invalid, got.duplicates, got.cut) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,19 @@ def test_of_a_series_read_twice_the_last_value_wins_and_it_is_counted() -> None:
         assert got.duplicates == 1
 
 
-def test_more_than_the_most_series_are_cut_off_and_it_is_said() -> None:
-    got = read(reader(lambda: (Scripted.load(0.0, str(n)) for n in range(50)), max_series=10))
+def test_what_is_over_the_most_series_is_cut_off_and_counted() -> None:
+    got = read(reader(lambda: (Scripted.load(0.0, str(n)) for n in range(17)), max_series=10))
     assert len(got.frame.series) == 10
-    assert got.cut
+    assert (got.cut, got.invalid, got.duplicates) == (7, 0, 0)
+
+
+def test_behind_what_is_cut_off_known_series_and_suspects_are_still_taken() -> None:
+    suspect = Usage("cpu", "process", "x", "1", 0.1, "")
+    rows = [*(Scripted.load(0.0, str(n)) for n in range(12)), Scripted.load(2.0, "3"), suspect]
+    got = read(reader(lambda: rows, max_series=10))
+    assert got.frame.values[3] == 2.0
+    assert got.frame.usages == (suspect,)
+    assert (got.cut, got.duplicates) == (2, 1)
 
 
 def test_a_generator_without_an_end_is_cut_at_the_cap() -> None:
@@ -127,7 +136,7 @@ def test_a_generator_without_an_end_is_cut_at_the_cap() -> None:
             closed.append(True)
 
     got = read(reader(endless, max_series=10))
-    assert got.cut
+    assert got.cut == 10  # as many again, then it is not asked for more
     assert closed == [True]
 
 

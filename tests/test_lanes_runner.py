@@ -6,12 +6,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vedette.api import Collector, NoConfig, Sample, Unavailable, gauge
 from vedette.lanes.runner import FORGIVEN_AFTER, Assignment, Runner, S
+from vedette.worker import load_class
 
 T0 = 1_700_000_000 * S
 
@@ -125,6 +127,15 @@ def test_it_is_due_at_multiples_of_its_interval_only() -> None:
     assert [second for second in range(11) if bench.runner.due(T0 + second * S)] == [0, 5, 10]
 
 
+def test_stretched_it_is_due_at_multiples_of_the_longer_interval_with_the_same_deadline() -> None:
+    bench = Bench(interval_s=5.0)
+    bench.runner.stretch = 4
+    assert [second for second in range(61) if bench.runner.due(T0 + second * S)] == [0, 20, 40, 60]
+    assert bench.runner.timeout_ns == 2.5 * S
+    status = bench.runner.status()
+    assert (status.interval_s, status.configured_s) == (20.0, 5.0)
+
+
 def test_an_absent_source_rests_and_is_probed_after_one_minute_then_two() -> None:
     bench = Bench()
 
@@ -140,6 +151,22 @@ def test_an_absent_source_rests_and_is_probed_after_one_minute_then_two() -> Non
     assert bench.state == ("resting", "no NVIDIA driver")
     assert probes == [1, 61, 181]
     assert bench.runner.status().failures == 0
+
+
+def test_it_is_parked_while_it_waits_for_a_probe_only() -> None:
+    bench = Bench()
+    assert not bench.runner.parked  # the first look is due at once
+    bench.collector.look = lambda: (_ for _ in ()).throw(Unavailable("not yet"))
+    bench.tick()
+    assert bench.runner.parked
+    bench.collector.look = lambda: None
+    bench.clock.sleep(60)
+    assert bench.tick()
+    assert not bench.runner.parked
+    bench.raising(OSError("gone"))
+    for _ in range(10):
+        bench.tick()
+    assert not bench.runner.parked  # failing, but what it opened is still its own
 
 
 def test_probing_never_slows_below_once_an_hour() -> None:
@@ -171,6 +198,30 @@ def test_a_source_that_comes_is_collected_at_once_and_that_goes_rests_again() ->
     bench.clock.sleep(2)
     assert bench.tick()
     assert bench.collector.calls[-2:] == ["probe", "collect"]
+
+
+def test_a_worker_ends_while_the_source_is_gone(tmp_path: Path) -> None:
+    plugin = tmp_path / "foreign.py"
+    plugin.write_text(
+        "from vedette.api import Collector, Unavailable\n"
+        "class Foreign(Collector):\n"
+        "    name = 'foreign'\n"
+        "    def collect(self):\n"
+        "        raise Unavailable('unplugged')\n"
+    )
+    kind = load_class(str(plugin), "Foreign")
+    assignment = Assignment(
+        kind(NoConfig()), 1.0, timeout_s=20.0, isolation="process", origin=str(plugin)
+    )
+    runner = Runner(assignment, max_series=10)
+    try:
+        assert runner.run(T0) is None
+        assert runner.status().state == "resting"
+        assert runner._remote is not None
+        assert (runner._remote.starts, runner._remote.alive) == (1, False)
+        assert runner.worker_ns > 0
+    finally:
+        runner.close()
 
 
 def test_a_probe_that_breaks_is_failing_and_tried_again_slowly() -> None:
@@ -357,7 +408,7 @@ def test_invalid_duplicate_and_cut_readings_are_counted_and_the_cut_is_said() ->
     assert many.tick()
     assert many.state == ("ok", "more than 10 series: the rest was cut off")
     assert many.runner.status().samples == 10
-    assert many.runner.status().invalid == 1
+    assert (many.runner.status().cut, many.runner.status().invalid) == (1, 0)
 
 
 def test_a_change_is_logged_once_and_once_when_it_changes_back(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vedette.lanes import _lighter
 from vedette.lanes.schedule import AlignedTrigger, LaneExecutor, TickScheduler, unix_ns
 
 S = 1_000_000_000
@@ -152,3 +156,29 @@ def test_shutdown_returns_although_a_hook_hangs() -> None:
     scheduler.shutdown(timeout_s=0.05)
     free.set()
     assert not scheduler.running
+
+
+def test_the_agent_gets_along_without_asyncio() -> None:
+    code = "import sys, vedette.agent; print('asyncio' in sys.modules); import asyncio; asyncio.run"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_an_apscheduler_that_needs_more_of_asyncio_gets_the_real_one(tmp_path: Path) -> None:
+    package = tmp_path / "apscheduler"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "util.py").write_text("from asyncio import iscoroutinefunction, get_event_loop\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from vedette.lanes._lighter import without_asyncio\n"
+        "with without_asyncio():\n    from apscheduler.util import get_event_loop\n"
+        "print(sys.modules['asyncio'].run.__module__)"
+    )
+    # The package vedette.lanes itself imports APScheduler: the module is loaded alone.
+    code = code.replace(
+        "from vedette.lanes._lighter import without_asyncio",
+        f"import runpy; without_asyncio = runpy.run_path({_lighter.__file__!r})['without_asyncio']",
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "asyncio.runners\n"

@@ -332,7 +332,6 @@ def test_stopping_frees_a_lane_that_waits_for_a_worker_and_leaves_no_process(plu
 
     lanes = Lanes([assignment], deliver, base_interval_s=1.0, max_series=10)
     lane = lanes._own["foreign"]
-    lane.start()
     lanes.tick(1_000_000_000, 1_000_000_000)
     assert got.wait(20)
     while not lane.idle:

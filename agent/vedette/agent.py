@@ -51,6 +51,8 @@ LANES_STOP_S, PIPELINE_STOP_S, DRAIN_S = 1.0, 1.5, 1.5
 #: Ticks kept in the ring: evidence reaches from 2 minutes before an onset to 8 after it, and the
 #: level rules look back 10 minutes.
 RING_TICKS = 720
+#: The parts whose CPU time is told apart, and what the names of their threads begin with.
+THREADS = {"pipeline": "pipeline", "shipping": "ship-"}
 #: A series not read for this long is given up.
 EXPIRE_S = 600.0
 
@@ -290,6 +292,8 @@ class Agent:
             self.pipeline.deliver,
             base_interval_s=base_s,
             max_series=self.config.agent.max_series_per_collector,
+            budget=assembly.budget(self.config),
+            parts=THREADS,
         )
 
     def _make_shipper(self) -> Shipper:
@@ -413,6 +417,7 @@ class Agent:
             "spool": msgspec.to_builtins(self.spool.counters()),
             "incidents_open": self._open_incidents(view),
             "cpu_share": cpu_share,
+            "cost": msgspec.to_builtins(self.lanes.cost()),
             "rss_bytes": rss,
         }
 

@@ -318,8 +318,9 @@ class Frame(msgspec.Struct, frozen=True):
 class Collector(ABC):
     """Read one source. Subclass it, declare instruments as class attributes, yield samples.
 
-    Called from one thread only, never concurrently with itself. The runner records duration,
-    success and lateness of each tick; a collector does not measure itself.
+    Called from one thread at a time (after a rest it may be another), never concurrently with
+    itself. The runner records duration, success and lateness of each tick; a collector does not
+    measure itself.
     """
 
     #: Lower-case noun, unique; the section ``[collectors.NAME]`` of agent.toml.

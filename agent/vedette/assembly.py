@@ -11,7 +11,7 @@ import msgspec
 
 from vedette.api import Collector, Detector, Host, Output
 from vedette.config.effective import plain
-from vedette.lanes import Assignment
+from vedette.lanes import Assignment, Budget
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,12 @@ def assignments(config: Config, registry: Registry, host: Host) -> tuple[Assignm
             )
         )
     return tuple(made)
+
+
+def budget(config: Config) -> Budget | None:
+    """Return the CPU budget; None when it is off."""
+    share = float(config.agent.cpu_budget)
+    return Budget(share) if share else None
 
 
 def detectors(config: Config, registry: Registry) -> tuple[Detector, ...]:

@@ -133,6 +133,21 @@ def _looking(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     _state_dir(status)
     _json(status)
 
+    top = _verb(
+        verbs,
+        "top",
+        "vedette.commands.live:top",
+        "Show what each collector costs, the most expensive first.",
+        "Goes on until Ctrl-C on a terminal and prints once elsewhere. Shares are of the last "
+        "minute, reckoned anew every ten seconds.",
+    )
+    top.add_argument(
+        "--every", type=_positive, default=5, metavar="SECONDS", help="between two looks (5)"
+    )
+    top.add_argument("--once", action="store_true", help="print once")
+    _state_dir(top)
+    _json(top)
+
     inventory = _verb(
         verbs,
         "inventory",

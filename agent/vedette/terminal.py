@@ -14,6 +14,7 @@ __all__ = [
     "CommandError",
     "age",
     "bar",
+    "clear",
     "clock",
     "hanging",
     "number",
@@ -65,6 +66,14 @@ class CommandError(Exception):
 def out(text: str = "") -> None:
     """Write a line to standard output."""
     sys.stdout.write(text + "\n")
+
+
+def clear() -> bool:
+    """Begin a screen anew; False, and nothing done, where the output is no terminal."""
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        return False
+    sys.stdout.write("\x1b[H\x1b[2J")
+    return True
 
 
 def printable(text: object) -> str:

@@ -156,6 +156,9 @@ def _judge(rule: Rule, window: Window, rows: NDArray[np.intp]) -> NDArray[np.flo
     read = np.isfinite(now)
     with np.errstate(invalid="ignore"):
         lowest = np.fmin.reduce(held, axis=1)
+        seldom = np.isfinite(held).sum(axis=1) == 1
+        if rule.hold > 0 and seldom.any():
+            lowest[seldom] = np.fmin(lowest[seldom], _newest(window, rows[seldom], start))
         # The time counts only once readings cover it: the first one must be that old.
         covered = _first_reading(window, rows) <= since if rule.hold > 0 else read
         scores = np.zeros(len(rows), dtype=np.float32)
@@ -172,6 +175,21 @@ def _first_reading(window: Window, rows: NDArray[np.intp]) -> NDArray[np.int64]:
     read = np.isfinite(window.values[rows])
     first: NDArray[np.int64] = window.time[read.argmax(axis=1)]
     return np.where(read.any(axis=1), first, np.iinfo(np.int64).max)
+
+
+def _newest(window: Window, rows: NDArray[np.intp], end: int) -> NDArray[np.float32]:
+    """Return each row's newest reading before column ``end``; NaN where there is none.
+
+    It still holds then: of a series read less often than the time to hold, one reading is no proof.
+    """
+    values = window.values[rows, :end]
+    newest = np.full(len(rows), np.nan, dtype=np.float32)
+    read = np.isfinite(values)
+    some = read.any(axis=1)
+    if some.any():
+        at = values.shape[1] - 1 - read[:, ::-1].argmax(axis=1)
+        newest[some] = values[np.flatnonzero(some), at[some]]
+    return newest
 
 
 @hookimpl

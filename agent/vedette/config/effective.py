@@ -12,7 +12,7 @@ import msgspec
 from vedette.api import Duration, Secret, Size
 from vedette.config.settings import CORE_KEYS, CORE_SECTIONS, Component, Config
 from vedette.config.toml_text import toml_key, toml_lines
-from vedette.config.units import format_duration, format_size
+from vedette.config.units import Share, format_duration, format_share, format_size
 
 __all__ = ["digest", "effective", "effective_json", "effective_toml", "plain"]
 
@@ -69,6 +69,8 @@ def plain(value: Any) -> Any:
         return format_duration(value)
     if isinstance(value, Size):
         return format_size(value)
+    if isinstance(value, Share):
+        return format_share(value)
     if isinstance(value, Secret):
         return REDACTED
     if isinstance(value, Enum):

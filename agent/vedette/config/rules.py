@@ -14,7 +14,7 @@ from vedette.config.files import Tree
 from vedette.config.schema import nearest
 from vedette.config.settings import AgentSection, SpoolSection
 from vedette.config.toml_text import toml_value
-from vedette.config.units import format_duration, format_size
+from vedette.config.units import Share, format_duration, format_size
 from vedette.config.wording import label
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ SIZES: Mapping[tuple[str, str], tuple[Size, Size]] = {
     ("spool", "cap"): (Size(1 << 20), Size(1 << 50)),
     ("spool", "segment"): (Size(1 << 16), Size(1 << 30)),
     ("receiver", "cap"): (Size(1 << 20), Size(1 << 50)),
+}
+SHARES: Mapping[tuple[str, str], tuple[Share, Share]] = {
+    ("agent", "cpu_budget"): (Share(0.001), Share(1)),
 }
 
 #: What the agent says about itself; a label of that name would make it another host's.
@@ -60,6 +63,11 @@ def _check_ranges(tree: Tree, sections: Mapping[str, Any]) -> None:
             low, high = plain(bounds[0]), plain(bounds[1])
             text = f"{label(place)}: {plain(value)} is not between {low} and {high}"
             tree.report(place, text)
+    for place, (least, most) in SHARES.items():
+        share = getattr(sections[place[0]], place[1])
+        if share and not least <= share <= most:
+            text = f"{plain(share)} is not between {plain(least)} and {plain(most)}, nor 'off'"
+            tree.report(place, f"{label(place)}: {text}")
 
 
 def _check_windows(tree: Tree, agent: AgentSection) -> None:

@@ -39,7 +39,7 @@ _SECRET = {"file": "/etc/vedette/secret"}
 HEAD = """\
 Vedette reads this file and then agent.d/*.toml beside it, in name order. Everything is optional.
 Lines with ## explain; lines with a single # show a setting at its default.
-Durations have a unit: 250ms, 10s, 5m, 2h, 1d. Sizes too: 512KiB, 64MiB, 1GiB.
+Durations have a unit: 250ms, 10s, 5m, 2h, 1d. Sizes too: 512KiB, 64MiB, 1GiB. Shares: 2%, 0.5%.
 A secret is never written here: { file = "/path" } or { env = "NAME" } says where it is.
 `vedette check` tells everything that is wrong, with its line."""
 

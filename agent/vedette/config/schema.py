@@ -19,7 +19,7 @@ from msgspec.structs import FieldInfo
 
 from vedette.api import Duration, Secret, Size
 from vedette.config.toml_positions import Path
-from vedette.config.units import parse_duration, parse_size
+from vedette.config.units import Share, parse_duration, parse_share, parse_size
 from vedette.config.wording import accepted, found, label, section
 
 __all__ = ["FAILED", "Reader", "fields", "is_secret", "item_struct", "nearest", "unsupported"]
@@ -110,7 +110,7 @@ class Reader:
 
     def _leaf(self, type_: Any, bare: Any, value: Any, path: Path) -> Any:
         try:
-            if bare in (Duration, Size, Secret):
+            if bare in (Duration, Size, Share, Secret):
                 return _own(bare, value)
             return msgspec.convert(_finite(value), type_, dec_hook=_own)
         except msgspec.ValidationError:
@@ -196,6 +196,10 @@ def _own(type_: type, value: Any) -> Any:
         return parse_size(value)
     if type_ is Size and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return Size(value)
+    if type_ is Share and isinstance(value, str):
+        return parse_share(value)
+    if type_ is Share and isinstance(value, int | float) and not isinstance(value, bool):
+        return Share(_finite(value))
     if type_ is Secret:
         return _secret(value)
     raise msgspec.ValidationError

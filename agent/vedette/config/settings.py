@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from vedette.api import Duration, Isolation, Size
+from vedette.config.units import Share
 
 __all__ = [
     "CORE_KEYS",
@@ -70,6 +71,15 @@ class AgentSection(msgspec.Struct, frozen=True):
     max_series: Annotated[
         Count, Meta(description="Series of the whole host beyond these are dropped and counted.")
     ] = 20_000
+
+    cpu_budget: Annotated[
+        Share,
+        Meta(
+            description="CPU time the agent may use, as a share of one core. When it would use "
+            "more, its most expensive collectors run less often until there is room again. "
+            "'off': no budget."
+        ),
+    ] = Share(0.02)
 
 
 class IncidentsSection(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Read and write durations and sizes as people write them: ``"10s"``, ``"64MiB"``.
+"""Read and write durations, sizes, shares as people write them: ``"10s"``, ``"64MiB"``, ``"2%"``.
 
 The grammar is closed: one number, one unit. Durations have nanosecond resolution; sizes are whole
 bytes, with IEC units in powers of 1024 and SI units in powers of 1000.
@@ -10,7 +10,15 @@ import re
 
 from vedette.api import Duration, Size
 
-__all__ = ["format_duration", "format_size", "parse_duration", "parse_size"]
+__all__ = [
+    "Share",
+    "format_duration",
+    "format_share",
+    "format_size",
+    "parse_duration",
+    "parse_share",
+    "parse_size",
+]
 
 _QUANTITY = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,9}))? ?([A-Za-z]*)")
 
@@ -27,6 +35,10 @@ _BYTES = {
     "B": 1,
 }
 _WRITTEN_SIZES = ("TiB", "GiB", "MiB", "KiB")
+
+
+class Share(float):
+    """A part of a whole, written ``"2%"`` or ``0.02``; ``"off"`` is 0. Only the core has such."""
 
 
 def parse_duration(text: str) -> Duration:
@@ -54,6 +66,17 @@ def parse_size(text: str) -> Size:
     return Size(size)
 
 
+def parse_share(text: str) -> Share:
+    """Return the share as a number, 1 for the whole; raises ``ValueError`` as the others do."""
+    if text == "off":
+        return Share(0)
+    match = _QUANTITY.fullmatch(text.removesuffix("%"))
+    if not text.endswith("%") or match is None or match[3]:
+        raise ValueError(f"{text!r} is no share: a number with %, such as '2%', or 'off'")
+    fraction = match[2] or ""
+    return Share(int(match[1] + fraction) / 10 ** (len(fraction) + 2))
+
+
 def format_duration(seconds: float) -> str:
     """Return the shortest text that ``parse_duration`` reads back, to the nanosecond."""
     nanoseconds = round(seconds * 1e9)
@@ -73,6 +96,11 @@ def format_size(size: int) -> str:
         if whole and not rest:
             return f"{whole}{unit}"
     return f"{size}B"
+
+
+def format_share(share: float) -> str:
+    """Return the share in percent as ``parse_share`` reads it back, to a billionth of one."""
+    return f"{100 * share:.9f}".rstrip("0").rstrip(".") + "%" if share else "off"
 
 
 def _split(text: str, units: dict[str, int]) -> tuple[tuple[str, str] | None, int]:

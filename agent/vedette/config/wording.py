@@ -11,6 +11,7 @@ from msgspec import inspect
 from vedette.api import Duration, Secret, Size
 from vedette.config.toml_positions import Path
 from vedette.config.toml_text import toml_key
+from vedette.config.units import Share
 
 __all__ = ["accepted", "found", "label", "section"]
 
@@ -22,6 +23,7 @@ _SENSITIVE = re.compile(r"token|secret|passw|credential|auth|header|api_?key", r
 _OWN = {
     Duration: "a duration such as '10s'",
     Size: "a size such as '64MiB'",
+    Share: "a share such as '2%' or 'off'",
     Secret: "{ file = ... } or { env = ... }",
 }
 _PLAIN: dict[type, str] = {

@@ -3,11 +3,15 @@
 Collectors that only read the kernel share one lane and one wake-up; each that may block has a lane
 of its own. In the shared lane a collector that misses its deadline three times, or hangs at the
 next tick, is moved into a lane of its own for good: when it hangs, it keeps the thread it hangs in,
-and the others go on in a new one. So there is one thread per lane and none is ever started for a
-collector that has not come back.
+and the others go on in a new one. So there is at most one thread per lane, and none is ever started
+for a collector that has not come back. The lane of one that rests has no thread until its source is
+looked for again.
 
 Cost: one wake-up per tick for the scheduler and one for each lane with something due. There is one
 scheduled job per interval, not per collector: a job costs more than most ticks do.
+
+The agent's own counters are read in the shared lane every 10 s; then the costs are reckoned, and
+intervals are stretched when the CPU budget asks for it.
 """
 
 from __future__ import annotations
@@ -15,15 +19,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from vedette.api import Frame
+from vedette.lanes.account import Account, AgentCost
+from vedette.lanes.budget import Budget
 from vedette.lanes.lane import Deliver, Lane, Work
-from vedette.lanes.metrics import RunnerMetrics
+from vedette.lanes.metrics import OF_THE_AGENT, PER_COLLECTOR, RunnerMetrics
 from vedette.lanes.runner import Assignment, CollectorStatus, Runner
 from vedette.lanes.schedule import TickScheduler
 
-__all__ = ["Assignment", "CollectorStatus", "Lanes", "RunnerMetrics"]
+__all__ = ["AgentCost", "Assignment", "Budget", "CollectorStatus", "Lanes", "RunnerMetrics"]
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +46,9 @@ class Lanes:
     ``deliver`` is called from lane threads, once per tick of the shared lane with all its frames
     and once per tick of any other; it must not block. When the clock is set back ticks come
     again that were delivered before.
+
+    ``budget`` stretches intervals (None: never). ``parts`` are the other parts of the agent whose
+    CPU time is told, each with what the names of its threads begin with.
     """
 
     def __init__(
@@ -49,6 +58,9 @@ class Lanes:
         *,
         base_interval_s: float,
         max_series: int,
+        budget: Budget | None = None,
+        parts: Mapping[str, str] | None = None,
+        metrics_s: float = METRICS_S,
         clock_ns: Callable[[], int] = time.time_ns,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -60,11 +72,15 @@ class Lanes:
             for one in collectors
         )
         self._check()
+        self._account = Account(
+            self._runners, budget=budget, parts=parts, monotonic_ns=monotonic_ns
+        )
         metrics = Runner(
             Assignment(
-                RunnerMetrics(self.status), max(METRICS_S // base_interval_s, 1) * base_interval_s
+                RunnerMetrics(self.status, self._take_stock),
+                max(metrics_s // base_interval_s, 1) * base_interval_s,
             ),
-            max_series=7 * len(self._runners) + 7,
+            max_series=PER_COLLECTOR * len(self._runners) + OF_THE_AGENT,
             clock_ns=clock_ns,
             monotonic_ns=monotonic_ns,
         )
@@ -87,7 +103,6 @@ class Lanes:
         """
         tick_ns = self._clock_ns() // self._base_ns * self._base_ns
         for lane in (self._shared, *self._own.values()):
-            lane.start()
             lane.submit(Work(tick_ns, lane.runners, scheduled=False))
         for interval_ns in self._intervals:
             self._scheduler.every(interval_ns)
@@ -131,6 +146,10 @@ class Lanes:
         """Return how each collector is doing, in the order they were given."""
         return tuple(runner.status() for runner in self._runners)
 
+    def cost(self) -> AgentCost:
+        """Return what the agent costs, as it was found last."""
+        return self._account.agent
+
     # ------------------------------------------------------------ called by the scheduler's thread
 
     def tick(self, interval_ns: int, tick_ns: int) -> None:
@@ -154,6 +173,11 @@ class Lanes:
                     if runner.overstays:
                         self._move(runner)
 
+    def _take_stock(self) -> AgentCost:
+        """Reckon all costs anew, in the tick of the agent's own counters."""
+        self._account.measure()
+        return self._account.agent
+
     def _offer(self, lane: Lane, tick_ns: int) -> None:
         due = tuple(runner for runner in lane.runners if runner.due(tick_ns))
         if due and not lane.submit(Work(tick_ns, due)):
@@ -165,11 +189,8 @@ class Lanes:
         hung = self._shared
         others = tuple(other for other in hung.runners if other is not runner)
         fresh = Lane(hung.name, others, self._deliver)
-        fresh.start()
         work = hung.cut_off(runner)
         if work is None:  # it came back just now
-            fresh.runners = ()
-            fresh.stop()
             return
         log.warning("collector=%s hangs in the shared lane: it keeps it to itself", runner.name)
         self._shared = fresh
@@ -182,7 +203,6 @@ class Lanes:
     def _move(self, runner: Runner) -> None:
         """Give a collector that came back late too often a lane of its own."""
         lane = Lane(runner.name, (runner,), self._deliver)
-        lane.start()
         log.warning("collector=%s too slow for the shared lane: moved to its own", runner.name)
         self._shared.runners = tuple(other for other in self._shared.runners if other is not runner)
         self._adopt(runner, lane)
@@ -190,13 +210,13 @@ class Lanes:
     def _adopt(self, runner: Runner, lane: Lane) -> None:
         """Take up a lane that became one collector's own while the schedule was running."""
         runner.move_to(runner.name)
-        if runner.interval_ns not in self._intervals:
-            self._scheduler.every(runner.interval_ns)
+        if runner.configured_ns not in self._intervals:
+            self._scheduler.every(runner.configured_ns)
         self._add(lane, runner)
 
     def _add(self, lane: Lane, runner: Runner) -> None:
         self._own[runner.name] = lane
-        self._intervals.setdefault(runner.interval_ns, []).append(lane)
+        self._intervals.setdefault(runner.configured_ns, []).append(lane)
 
     def _check(self) -> None:
         """Refuse what could not be scheduled; the configuration has been checked before."""

@@ -1,4 +1,4 @@
-"""One thread in which collectors run, one after the other."""
+"""One thread in which collectors run, one after the other; there is none while all of them rest."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ class Work(msgspec.Struct):
 class Lane:
     """A daemon thread with an inbox of at most one tick and one request.
 
+    The thread is started by the first work and ends when all that it runs are parked, to be started
+    anew by the next: a collector whose source is not there costs no thread, and a probe that hangs
+    has one to itself.
+
     A thread that hangs in a collector cannot be ended. ``cut_off`` therefore makes the lane, its
     thread included, that collector's own, and gives back what the others had to say.
     """
@@ -47,7 +51,8 @@ class Lane:
         self._work: Work | None = None
         self._ticks = self._requests = 0
         self._stopping = False
-        self._thread = threading.Thread(target=self._loop, name=f"vedette-{name}", daemon=True)
+        self._began = self._refused = False
+        self._thread: threading.Thread | None = None
 
     @property
     def idle(self) -> bool:
@@ -60,20 +65,33 @@ class Lane:
         work = self._work
         return None if work is None else work.current
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
     def submit(self, work: Work) -> bool:
-        """Queue a tick, or a request when idle; False when there is no room for it."""
+        """Queue a tick, or a request when idle; False when there is no room or no thread for it."""
         with self._lock:
-            if self._ticks or (self._requests and not work.scheduled):
+            if self._stopping or self._ticks or (self._requests and not work.scheduled):
+                return False
+            if not self._have_thread():
                 return False
             if work.scheduled:
                 self._ticks += 1
             else:
                 self._requests += 1
-        self._inbox.put(work)
+            self._inbox.put(work)
+        return True
+
+    def _have_thread(self) -> bool:
+        """Start the thread unless there is one; False when the system gives none."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._loop, name=f"vedette-{self.name}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                if not self._refused:
+                    log.warning("lane=%s has no thread reason=%s", self.name, error)
+                self._refused = True
+                return False
+            self._thread = thread
+            self._began, self._refused = True, False
         return True
 
     def cut_off(self, runner: Runner) -> Work | None:
@@ -92,14 +110,19 @@ class Lane:
 
     def stop(self) -> None:
         """Let the thread finish its tick, close its collectors and end; it delivers no more."""
-        self._stopping = True
-        self._inbox.put(None)
+        with self._lock:
+            self._stopping = True
+            if self._began:
+                self._have_thread()
+            self._inbox.put(None)
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end of the thread; False when it has not come."""
-        if self._thread.ident is not None:
-            self._thread.join(max(timeout_s, 0.0))
-        return not self._thread.is_alive()
+        thread = self._thread
+        if thread is None:
+            return True
+        thread.join(max(timeout_s, 0.0))
+        return not thread.is_alive()
 
     def _loop(self) -> None:
         while not self._stopping:
@@ -109,8 +132,18 @@ class Lane:
                 continue
             if work is not None:
                 self._perform(work)
+                if self._ended():
+                    return
         for runner in self.runners:
             runner.close()
+
+    def _ended(self) -> bool:
+        """Let go of the thread when nothing is to do before a probe, which is a while away."""
+        with self._lock:
+            if self._stopping or not self.idle or not all(one.parked for one in self.runners):
+                return False
+            self._thread = None
+            return True
 
     def _perform(self, work: Work) -> None:
         self._work = work
@@ -128,6 +161,9 @@ class Lane:
     def _run(self, work: Work) -> None:
         frames = list(work.frames)
         for runner in work.runners:
+            # Work that waited behind a hang may name others, who run in another lane by now.
+            if runner not in self.runners:
+                continue
             work.current = runner
             frame = runner.run(work.tick_ns)
             with self._lock:

@@ -32,13 +32,14 @@ class Reading(msgspec.Struct, frozen=True):
     """One tick of one collector: its Frame, and how much was dropped on the way to it.
 
     ``invalid`` counts what was no valid sample, ``duplicates`` the readings that a later one of
-    the same series replaced. ``cut`` says that there were more than ``max_series``.
+    the same series replaced, ``cut`` the readings of series over ``max_series``: counting ends, and
+    the collector is not asked for more, when there are as many of those again.
     """
 
     frame: Frame
     invalid: int
     duplicates: int
-    cut: bool
+    cut: int
 
 
 class Reader:
@@ -85,10 +86,10 @@ class Reader:
         latest: dict[Series, float],
         usages: list[Usage],
         deadline_ns: int,
-    ) -> tuple[int, int, bool]:
+    ) -> tuple[int, int, int]:
         """Sort items into ``latest`` and ``usages``; returns valid, invalid, cut."""
         most = self._max_series
-        seen = valid = invalid = 0
+        seen = valid = invalid = cut = 0
         for item in items:
             seen += 1
             if not seen % CLOCK_EVERY and self._monotonic_ns() > deadline_ns:
@@ -99,14 +100,17 @@ class Reader:
                     invalid += 1
                     continue
                 if len(latest) >= most and series not in latest:
-                    return valid, invalid, True
+                    cut += 1
+                    if cut >= most:
+                        break
+                    continue
                 latest[series] = value
                 valid += 1
             elif isinstance(item, Usage) and len(usages) < USAGES_MAX:
                 usages.append(item)
             else:
                 invalid += 1
-        return valid, invalid, False
+        return valid, invalid, cut
 
     def _is_ours(self, series: object) -> bool:
         if not isinstance(series, Series):

@@ -6,9 +6,12 @@ row and ``stuck`` after three late ticks in a row, or when a call has not return
 deadlines (both tried again ever more slowly, at most 5 minutes apart); ``stopped`` at the end. One
 good tick makes it ``ok`` again. A change is logged once, numbers are counters.
 
+Its interval may be stretched to a power of two times its own, which keeps it a multiple of the base
+interval and its ticks on the wall clock; its deadline stays.
+
 ``run`` and ``close`` belong to the thread of the collector's lane; ``watch``, ``skip``, ``due``
-and ``status`` to whoever schedules. A lock guards what they share, held for a few assignments and
-never during a call into the collector.
+and ``status`` to whoever schedules, ``stretch`` and ``cost`` to whoever keeps account. A lock
+guards what they share, held for a few assignments and never during a call into the collector.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from typing import Literal
 import msgspec
 
 from vedette.api import Collector, Frame, Isolation, Unavailable
+from vedette.lanes.budget import most_stretch
 from vedette.lanes.isolation import ProcessCollector
 from vedette.lanes.reading import Late, Reader, Reading, printable, reason_of
 
@@ -83,9 +87,16 @@ class Assignment(msgspec.Struct, frozen=True):
 class CollectorStatus(msgspec.Struct, frozen=True):
     """How a collector is doing; counters since the agent's start.
 
-    ``ticks`` counts calls, ``skipped`` ticks at which its lane was still busy. ``samples`` and
-    ``duration_s`` are those of the last tick, ``cpu_s`` is all CPU time spent in it (its worker
-    included), ``since_ns`` (Unix) when the state began; for a call that hangs, when that began.
+    ``interval_s`` is how often it runs now, ``configured_s`` how often it should: less often while
+    the agent's CPU budget asks for it. ``ticks`` counts calls, ``skipped`` ticks at which its lane
+    was still busy, ``invalid`` readings that were none, ``cut`` those over ``max_series``.
+    ``samples`` and ``duration_s`` are those of the last tick, ``cpu_s`` is all CPU time spent in it
+    (its worker included), ``since_ns`` (Unix) when the state began; for a call that hangs, when
+    that began.
+
+    ``cpu_share`` is its share of one core over the last minute, ``tick_cpu_s`` and ``sample_cpu_s``
+    the CPU time of a tick and per reading, means over the last minutes without the agent's start;
+    None until there are some.
     """
 
     name: str
@@ -103,6 +114,11 @@ class CollectorStatus(msgspec.Struct, frozen=True):
     cpu_s: float
     since_ns: int
     samples_total: int = 0
+    configured_s: float = 0.0
+    cut: int = 0
+    cpu_share: float | None = None
+    tick_cpu_s: float | None = None
+    sample_cpu_s: float | None = None
 
 
 class _Call(msgspec.Struct):
@@ -128,7 +144,12 @@ class Runner:
     ) -> None:
         self.name = assignment.label
         self.explains = assignment.collector.explains
-        self.interval_ns = round(assignment.interval_s * S)
+        #: The interval it was given, and how many times longer the one it runs at is.
+        self.configured_ns = round(assignment.interval_s * S)
+        self.stretch = 1
+        self.most_stretch = most_stretch(self.configured_ns)
+        #: Share of one core, CPU seconds of a tick and per reading, as they were found last.
+        self.cost: tuple[float | None, float | None, float | None] = (None, None, None)
         self.lane = "shared" if assignment.shared else self.name
         self._overruns = self._good = 0
         self._timeout_s = assignment.deadline_s
@@ -160,15 +181,31 @@ class Runner:
         self._absences = 0
         self._not_before_ns = 0
         self._read_tick_ns = self._read_ns = 0
-        self._ticks = self._late = self._skipped = self._failures = self._invalid = 0
+        self._ticks = self._late = self._skipped = self._failures = 0
+        self._invalid = self._cut = 0
         self._samples = self._samples_total = self._duration_ns = self._cpu_ns = 0
+
+    @property
+    def interval_ns(self) -> int:
+        """The interval it runs at now."""
+        return self.configured_ns * self.stretch
+
+    @property
+    def parked(self) -> bool:
+        """Whether nothing is open and its next call, a probe, is a while away."""
+        return not self._probed and self._not_before_ns > 0
+
+    @property
+    def worker_ns(self) -> int:
+        """CPU time of its worker processes."""
+        return self._remote.cpu_ns if self._remote else 0
 
     @property
     def timeout_ns(self) -> int:
         """The deadline of one tick in the lane it is in now."""
         if self._timeout_s is not None:
             return round(self._timeout_s * S)
-        return round(SHARED_TIMEOUT_S * S) if self.lane == "shared" else self.interval_ns // 2
+        return round(SHARED_TIMEOUT_S * S) if self.lane == "shared" else self.configured_ns // 2
 
     # ------------------------------------------------------------ asked by the scheduler
 
@@ -223,8 +260,15 @@ class Runner:
         if self._remote is not None:
             self._remote.kill()
 
+    def totals(self) -> tuple[int, int, int]:
+        """Return CPU ns (of its worker too), ended ticks and readings since the start."""
+        with self._lock:
+            underway = self._call is not None and self._call.what == "collect"
+            return self._cpu_ns + self.worker_ns, self._ticks - underway, self._samples_total
+
     def status(self) -> CollectorStatus:
         """Return a snapshot."""
+        share, tick_s, sample_s = self.cost
         with self._lock:
             return CollectorStatus(
                 name=self.name,
@@ -239,9 +283,14 @@ class Runner:
                 invalid=self._invalid + (self._remote.invalid if self._remote else 0),
                 samples=self._samples,
                 duration_s=self._duration_ns / S,
-                cpu_s=(self._cpu_ns + (self._remote.cpu_ns if self._remote else 0)) / S,
+                cpu_s=(self._cpu_ns + self.worker_ns) / S,
                 since_ns=self._since_ns,
                 samples_total=self._samples_total,
+                configured_s=self.configured_ns / S,
+                cut=self._cut,
+                cpu_share=share,
+                tick_cpu_s=tick_s,
+                sample_cpu_s=sample_s,
             )
 
     # ------------------------------------------------------------ called by the lane
@@ -252,6 +301,12 @@ class Runner:
             self._probed = False
         if not self._probed and not self._probe():
             return None
+        frame = self._collect(tick_ns)
+        if not self._probed and self._remote is not None:
+            self._remote.close()  # its source is gone: no worker waits for it
+        return frame
+
+    def _collect(self, tick_ns: int) -> Frame | None:
         call = self._begin("collect", self.timeout_ns)
         cpu_ns = time.thread_time_ns()
         reading: Reading | None = None
@@ -281,6 +336,7 @@ class Runner:
     def _probe(self) -> bool:
         shortest = SHARED_PROBE_TIMEOUT_NS if self.lane == "shared" else PROBE_TIMEOUT_NS
         call = self._begin("probe", max(shortest, self.timeout_ns))
+        cpu_ns = time.thread_time_ns()
         error: BaseException | None = None
         try:
             self._collector.probe()
@@ -288,6 +344,7 @@ class Runner:
             error = raised
         with self._lock:
             self._call = None
+            self._cpu_ns += time.thread_time_ns() - cpu_ns
             if error is None:
                 self._probed = True
             elif isinstance(error, Unavailable):
@@ -327,7 +384,8 @@ class Runner:
         self._good += 1
         if self._good >= FORGIVEN_AFTER:
             self._overruns = 0
-        self._invalid += reading.invalid + reading.duplicates + reading.cut
+        self._invalid += reading.invalid + reading.duplicates
+        self._cut += reading.cut
         self._samples = len(reading.frame.series)
         self._samples_total += self._samples
         self._read_ns, self._read_tick_ns = call.started_ns, reading.frame.tick_ns
@@ -356,7 +414,7 @@ class Runner:
         longest = max(PAUSE_MAX_NS, self.interval_ns)
         pause_ns = min(self.interval_ns << min(self._troubles - IN_A_ROW + 1, 16), longest)
         # Half a tick less, so that a tick which comes a little early is not missed.
-        self._not_before_ns = self._monotonic_ns() + pause_ns - self.interval_ns // 2
+        self._not_before_ns = self._monotonic_ns() + pause_ns - self.configured_ns // 2
 
     def _rest(self, absence: Unavailable) -> None:
         self._samples = 0
@@ -367,7 +425,7 @@ class Runner:
         self._probed = False
         pause_ns = min(PROBE_NS << min(self._absences, 16), PROBE_MAX_NS)
         self._absences += 1
-        self._not_before_ns = self._monotonic_ns() + pause_ns - self.interval_ns // 2
+        self._not_before_ns = self._monotonic_ns() + pause_ns - self.configured_ns // 2
 
     def _become(self, state: State, reason: str, *, since_ns: int | None = None) -> None:
         """Change the state; one log line each, also when ``ok`` gains or loses a remark."""

@@ -6,7 +6,8 @@ after a suspend it counts through every tick that was missed before the schedule
 the last away: ``AlignedTrigger`` computes. Its scheduler sleeps until the next run time as it saw
 it, so a clock set back by an hour would stop everything for that hour: ``TickScheduler`` notices.
 Its executors run each job on a thread of a pool and log it: ``LaneExecutor`` only says which
-interval is due; lanes do the rest.
+interval is due; lanes do the rest. And asyncio, which it imports for one function, is kept out: see
+``vedette.lanes._lighter``.
 
 All times are UTC. One wake-up serves every job that is due at the same moment.
 """
@@ -20,11 +21,14 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from apscheduler.executors.base import BaseExecutor
-from apscheduler.job import Job
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.schedulers.base import BaseScheduler
-from apscheduler.triggers.base import BaseTrigger
+from vedette.lanes._lighter import without_asyncio
+
+with without_asyncio():
+    from apscheduler.executors.base import BaseExecutor
+    from apscheduler.job import Job
+    from apscheduler.schedulers.background import BackgroundScheduler
+    from apscheduler.schedulers.base import BaseScheduler
+    from apscheduler.triggers.base import BaseTrigger
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +85,12 @@ class TickScheduler(BackgroundScheduler):
         # Both talk per run at INFO.
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
         self._before = before
+        self._submit = submit
+        self._due: list[tuple[int, int]] = []
         self._last = EPOCH
         super().__init__(
             timezone=UTC,
-            executors={"default": LaneExecutor(submit)},
+            executors={"default": LaneExecutor(lambda *tick: self._due.append(tick))},
             job_defaults={"coalesce": True, "max_instances": 1},
         )
 
@@ -128,6 +134,14 @@ class TickScheduler(BackgroundScheduler):
             self.realign(now)
         self._last = now
         seconds: float | None = super()._process_jobs()
+        # Last of all: a lane that is woken while this thread still holds the interpreter's lock
+        # only wakes to wait for it.
+        due, self._due = self._due, []
+        for interval_ns, tick_ns in due:
+            try:
+                self._submit(interval_ns, tick_ns)
+            except Exception:
+                log.exception("a tick was not handed out")
         return seconds
 
 

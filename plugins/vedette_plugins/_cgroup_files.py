@@ -303,14 +303,14 @@ def moved_1(text: bytes) -> tuple[int | None, int | None]:
 
 
 def stalls(text: bytes) -> list[tuple[str, float]]:
-    """Return kind (``some``, ``full``) and seconds stalled of a pressure file."""
-    found = []
+    """Return kind (``some``, ``full``) and seconds stalled of a pressure file; the first counts."""
+    found: dict[str, float] = {}
     for line in text.split(b"\n", 2)[:2]:
         kind = line[:4].decode("ascii", "replace")
         values = numbers([line.rpartition(b" total=")[2]]) if kind in ("some", "full") else None
         if values:
-            found.append((kind, values[0] / 1e6))
-    return found
+            found.setdefault(kind, values[0] / 1e6)
+    return list(found.items())
 
 
 def _scaled(value: int | None, per_second: float) -> float | None:

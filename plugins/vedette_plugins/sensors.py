@@ -1,4 +1,4 @@
-"""Collector ``sensors``: temperatures, fans, voltages, currents, power, energy and batteries.
+"""Collector ``sensors``: temperatures, fans, voltages, power, energy, humidity and batteries.
 
 What the kernel offers below /sys/class/hwmon, thermal, powercap (RAPL) and power_supply. Sensors
 are named by chip and device, not by the number of the hwmon folder, which differs from boot to
@@ -43,8 +43,12 @@ class SensorsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[str, ...], Meta(description="Globs of sensor ids to read whatever `exclude` says.")
     ] = ()
     exclude: Annotated[
-        tuple[str, ...], Meta(description="Globs of sensor ids that are not read.")
-    ] = ()
+        tuple[str, ...],
+        Meta(
+            description="Globs of sensor ids that are not read; by default those of the GPUs, "
+            "which have collectors of their own."
+        ),
+    ] = ("amdgpu/*", "i915/*", "xe/*")
     max_sensors: Annotated[
         int, Meta(description="The most sensors that are read, in order of id.", ge=1, le=1000)
     ] = 100
@@ -99,6 +103,14 @@ class Sensors(Collector):
         resource="hardware",
         alarm="never",
         source="/sys/class/powercap, /sys/class/hwmon",
+    )
+    humidity = gauge(
+        "vedette.hw.humidity",
+        "1",
+        "Relative humidity of the air, 0 to 1.",
+        _SENSOR,
+        resource="hardware",
+        alarm="never",
     )
     alarms = gauge(
         "vedette.hw.alarms",
@@ -184,6 +196,9 @@ class Sensors(Collector):
 
     def _chip(self, folder: str) -> Iterator[Sensor]:
         chip = read_text(f"{folder}/name") or "chip"
+        # The limits and alarms of an excluded chip are not read either: it would wake up.
+        if self._choice.verdict(f"{chip}/") is False:
+            return
         device = os.path.basename(os.path.realpath(f"{folder}/device"))
         if not os.path.exists(f"{folder}/device"):
             device = os.path.basename(folder)
@@ -223,6 +238,7 @@ class Sensors(Collector):
             "curr": (self.current, 1e-3),
             "power": (self.power, 1e-6),
             "energy": (self.energy, 1e-6),
+            "humidity": (self.humidity, 1e-5),
         }
 
     def _zones(self, base: str) -> Iterator[Sensor]:

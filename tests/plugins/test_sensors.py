@@ -75,6 +75,14 @@ def test_frost_is_a_temperature(stage: Callable[..., Any]) -> None:
     assert values == {"hw.temperature{hw.id=jc42/hwmon0/temp1,hw.name=temp1}": -5.5}
 
 
+def test_humidity_is_a_share(stage: Callable[..., Any]) -> None:
+    here = stage(Sensors)
+    # What an SHT40 of a real board said, and one that is broken.
+    chip(here, name="sht4x", humidity1_input="53968", humidity2_input="125000")
+    key = "vedette.hw.humidity{hw.id=sht4x/hwmon0/humidity1,hw.name=humidity1}"
+    assert here.values() == {key: pytest.approx(0.53968)}
+
+
 def test_alarms_of_a_chip_are_counted(stage: Callable[..., Any]) -> None:
     here = stage(Sensors)
     chip(here, name="nct", fan1_input="0", fan1_alarm="1", temp1_crit_alarm="0", in0_alarm="1")
@@ -111,3 +119,9 @@ def test_this_host_reads_as_psutil_reads_it(read_here: Callable[..., dict[str, f
         pytest.skip("this host has no sensors")
     mine = [v for key, v in read_here(Sensors).items() if key.startswith("hw.temperature{")]
     assert sorted(mine) == pytest.approx(sorted(theirs), abs=5)
+
+
+def test_a_gpu_is_left_to_its_own_collector_and_not_woken(stage: Callable[..., Any]) -> None:
+    here = stage(Sensors)
+    chip(here, name="amdgpu", temp1_input="40000", temp1_crit="90000", temp1_crit_alarm="1")
+    assert here.read() == []

@@ -149,11 +149,15 @@ class Level(Detector):
 
 def _judge(rule: Rule, window: Window, rows: NDArray[np.intp]) -> NDArray[np.float32]:
     """Score the rows of one rule: NaN where the newest tick has no reading."""
+    now = window.values[rows, -1]
+    read = np.isfinite(now)
+    near = rule.above - RELEASE * abs(rule.above)
+    with np.errstate(invalid="ignore"):
+        if not (now >= near).any():  # as nearly always: no need to look back
+            return np.where(read, np.float32(0.0), np.float32(np.nan))
     since = window.time[-1] - int(rule.hold * 1e9)
     start = int(np.searchsorted(window.time, since))
     held = window.values[rows, start:]
-    now = window.values[rows, -1]
-    read = np.isfinite(now)
     with np.errstate(invalid="ignore"):
         lowest = np.fmin.reduce(held, axis=1)
         seldom = np.isfinite(held).sum(axis=1) == 1
@@ -162,7 +166,7 @@ def _judge(rule: Rule, window: Window, rows: NDArray[np.intp]) -> NDArray[np.flo
         # The time counts only once readings cover it: the first one must be that old.
         covered = _first_reading(window, rows) <= since if rule.hold > 0 else read
         scores = np.zeros(len(rows), dtype=np.float32)
-        scores[now >= rule.above - RELEASE * abs(rule.above)] = 0.95
+        scores[now >= near] = 0.95
         scores[covered & (lowest >= rule.above)] = 1.0
         if rule.critical is not None:
             scores[covered & (lowest >= rule.critical)] = 2.0

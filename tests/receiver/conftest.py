@@ -182,6 +182,22 @@ class Otlp:
 
         return fill
 
+    def inventory(
+        self, time_ns: int, items: Any, changes: Any = (), digest: Any = "d"
+    ) -> Callable[[Any], None]:
+        values = {
+            "vedette.event": "vedette.inventory",
+            "vedette.inventory.digest": digest,
+            "vedette.inventory.changes": changes,
+            "vedette.inventory.items": items,
+        }
+
+        def fill(records: Any) -> None:
+            record = records.add(time_unix_nano=time_ns, event_name="vedette.inventory")
+            record.attributes.extend(pairs(values))
+
+        return fill
+
     def incident(
         self, change: str, time_ns: int, identity: str = "i-1", **more: Any
     ) -> Callable[[Any], None]:

@@ -49,6 +49,7 @@ def test_a_host_is_shown_with_what_its_heartbeat_said(client: Any, otlp: Any, cl
         "duplicates": 0,
         "agent_cpu": 0.004,
         "agent_rss": 50_000_000,
+        "inventory_ms": None,
         "open": {"info": 0, "warning": 0, "critical": 0},
         "headline": {"cpu": None, "memory": None, "disk": None},
         "spark": {"cpu": []},
@@ -70,6 +71,17 @@ def test_a_host_with_short_windows_gets_thirty_seconds(client: Any, otlp: Any, c
     beat = otlp.heartbeat(otlp.now, **{"vedette.window.start": otlp.now - otlp.second})
     client.send(otlp.logs(beat), 1)
     clock.now_ns += 30 * otlp.second
+    assert client.json("/api/v1/hosts")["hosts"][0]["health"] == "ok"
+    clock.now_ns += otlp.second
+    assert client.json("/api/v1/hosts")["hosts"][0]["health"] == "silent"
+
+
+def test_a_young_host_is_not_silent_while_its_windows_grow(
+    client: Any, otlp: Any, clock: Any
+) -> None:
+    more = {"vedette.window.start": otlp.now - 10 * otlp.second, "vedette.uptime": 300.0}
+    client.send(otlp.logs(otlp.heartbeat(otlp.now, **more)), 1)
+    clock.now_ns += 90 * otlp.second
     assert client.json("/api/v1/hosts")["hosts"][0]["health"] == "ok"
     clock.now_ns += otlp.second
     assert client.json("/api/v1/hosts")["hosts"][0]["health"] == "silent"

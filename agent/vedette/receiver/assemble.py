@@ -124,6 +124,8 @@ def _with_facts(batch: Batch, facts: MetricFacts | LogFacts) -> Batch:
         window_end_ns=beat.window_end_ns if beat is not None else None,
         heartbeat=beat,
         incidents=tuple(facts.incidents),
+        inventory=facts.inventory,
+        inventory_changes=tuple(facts.inventory_changes),
     )
 
 

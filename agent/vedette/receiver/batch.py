@@ -53,6 +53,7 @@ class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
     cpus: int | None = None
     memory_bytes: int | None = None
     interval_s: float | None = None
+    uptime_s: float | None = None
     cpu: float | None = None
     rss: int | None = None
 
@@ -64,6 +65,31 @@ class IncidentEvent(msgspec.Struct, frozen=True):
     change: Change
     time_ns: int
     incident: Incident
+
+
+class InventoryItem(msgspec.Struct, frozen=True):
+    """One thing a host is made of."""
+
+    kind: str
+    name: str
+    facts: dict[str, str | bool | int | float] = {}
+
+
+class Inventory(msgspec.Struct, frozen=True):
+    """What a host is made of, whole; ``omitted`` counts items that were too many or too large."""
+
+    time_ns: int
+    digest: str
+    items: tuple[InventoryItem, ...]
+    omitted: int = 0
+
+
+class InventoryChange(msgspec.Struct, frozen=True):
+    """A sentence about what came, went or is another; ``place`` is its place in its record."""
+
+    time_ns: int
+    place: int
+    text: str
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -88,6 +114,8 @@ class Batch(msgspec.Struct, frozen=True):
     window_end_ns: int | None = None
     heartbeat: Heartbeat | None = None
     incidents: tuple[IncidentEvent, ...] = ()
+    inventory: Inventory | None = None
+    inventory_changes: tuple[InventoryChange, ...] = ()
     readings: tuple[Reading, ...] = ()
     rejected: int = 0
     reason: str = ""

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast, get_args
 
+import msgspec
+
 from vedette.api import Incident, IncidentState, Severity, Suspect, Track
 from vedette.receiver.batch import (
     INTEGER_MAX,
@@ -20,14 +22,22 @@ from vedette.receiver.batch import (
     Heartbeat,
     HostFacts,
     IncidentEvent,
+    Inventory,
+    InventoryChange,
+    InventoryItem,
     Reading,
 )
 from vedette.receiver.limits import (
     AGENT_MAX,
     DEPTH_MAX,
+    FACTS_MAX,
+    INVENTORY_BYTES_MAX,
+    INVENTORY_CHANGES_MAX,
+    INVENTORY_ITEMS_MAX,
     ITEMS_MAX,
     KEY_MAX,
     LABELS_MAX,
+    LINE_MAX,
     VALUES_MAX,
     Limits,
     clip,
@@ -37,6 +47,7 @@ _T = TypeVar("_T")
 
 HEARTBEAT = "vedette.heartbeat"
 INCIDENT = "vedette.incident."
+INVENTORY = "vedette.inventory"
 #: DataPointFlags.NO_RECORDED_VALUE_MASK: the series went away.
 NO_RECORDED_VALUE = 1
 
@@ -69,6 +80,8 @@ class LogFacts:
         self.unreadable = 0
         self.heartbeat: Heartbeat | None = None
         self.incidents: list[IncidentEvent] = []
+        self.inventory: Inventory | None = None
+        self.inventory_changes: list[InventoryChange] = []
 
 
 def host_facts(resource: Any) -> tuple[str, HostFacts]:
@@ -202,6 +215,8 @@ def _record(facts: LogFacts, record: Any, received_ns: int, limits: Limits) -> N
         beat = _heartbeat(time_ns, attributes(record.attributes))
         if facts.heartbeat is None or beat.time_ns >= facts.heartbeat.time_ns:
             facts.heartbeat = beat
+    elif name == INVENTORY:
+        _take_inventory(facts, time_ns, attributes(record.attributes))
     elif name.startswith(INCIDENT):
         event = _incident(name.removeprefix(INCIDENT), time_ns, record)
         if event is None:
@@ -242,9 +257,60 @@ def _heartbeat(time_ns: int, values: dict[str, Any]) -> Heartbeat:
         cpus=_integer(values.get("host.cpu.count")),
         memory_bytes=_integer(values.get("host.memory.total")),
         interval_s=_real(values.get("vedette.interval")),
+        uptime_s=_real(values.get("vedette.uptime")),
         cpu=_real(values.get("vedette.cpu")),
         rss=_integer(values.get("vedette.rss")),
     )
+
+
+def _take_inventory(facts: LogFacts, time_ns: int, values: dict[str, Any]) -> None:
+    """Keep the newest inventory of a request, and the newest changes of all of them."""
+    items = values.get(f"{INVENTORY}.items")
+    if not isinstance(items, list):
+        return
+    if facts.inventory is None or time_ns >= facts.inventory.time_ns:
+        facts.inventory = _inventory(
+            time_ns, clip(_text(values.get(f"{INVENTORY}.digest")), KEY_MAX), items
+        )
+    told = _texts(values.get(f"{INVENTORY}.changes"))[:INVENTORY_CHANGES_MAX]
+    facts.inventory_changes += [
+        InventoryChange(time_ns, place, clip(text, LINE_MAX)) for place, text in enumerate(told)
+    ]
+    if len(facts.inventory_changes) > INVENTORY_CHANGES_MAX:
+        facts.inventory_changes.sort(key=lambda change: (-change.time_ns, change.place))
+        del facts.inventory_changes[INVENTORY_CHANGES_MAX:]
+
+
+def _inventory(time_ns: int, digest: str, told: list[Any]) -> Inventory:
+    """Read the items; of two of one kind and name the first counts."""
+    found: dict[tuple[str, str], InventoryItem] = {}
+    omitted = size = 0
+    for item in _each(told, _item, VALUES_MAX):
+        if (item.kind, item.name) in found:
+            continue
+        own = len(msgspec.json.encode(item))
+        if len(found) >= INVENTORY_ITEMS_MAX or size + own > INVENTORY_BYTES_MAX:
+            omitted += 1
+            continue
+        size += own
+        found[item.kind, item.name] = item
+    return Inventory(time_ns, digest, tuple(found.values()), omitted)
+
+
+def _item(values: dict[str, Any]) -> InventoryItem | None:
+    kind, name = clip(_text(values.get("kind")), KEY_MAX), clip(_text(values.get("name")), KEY_MAX)
+    if not kind:
+        return None
+    told = values.get("facts")
+    facts: dict[str, str | bool | int | float] = {}
+    for key, value in told.items() if isinstance(told, dict) else ():
+        if isinstance(value, str):
+            facts[key] = clip(value, KEY_MAX)
+        elif isinstance(value, (bool, int)) or _real(value) is not None:
+            facts[key] = value
+        if len(facts) >= FACTS_MAX:
+            break
+    return InventoryItem(kind, name, facts)
 
 
 def _incident(change: str, time_ns: int, record: Any) -> IncidentEvent | None:
@@ -376,8 +442,10 @@ def _real(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _each(value: Any, build: Callable[[dict[str, Any]], _T | None]) -> tuple[_T, ...]:
+def _each(
+    value: Any, build: Callable[[dict[str, Any]], _T | None], most: int = ITEMS_MAX
+) -> tuple[_T, ...]:
     """Build one thing per kvlist of an array, leaving out what is none."""
-    items = value[:ITEMS_MAX] if isinstance(value, list) else []
+    items = value[:most] if isinstance(value, list) else []
     built = (build(item) for item in items if isinstance(item, dict))
     return tuple(item for item in built if item is not None)

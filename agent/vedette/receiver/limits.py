@@ -51,7 +51,16 @@ AGENT_MAX = 128
 LABELS_MAX = 64
 ITEMS_MAX = 256
 VALUES_MAX = 2_048
+#: A sentence that is listed among others.
+LINE_MAX = 600
 DEPTH_MAX = 8
+#: Of an inventory: its items, the facts of one, and its size as JSON, which the
+#: other two do not bound.
+INVENTORY_ITEMS_MAX = 500
+FACTS_MAX = 40
+INVENTORY_BYTES_MAX = 256 * 1024
+#: Changes of the inventory kept per host, the newest.
+INVENTORY_CHANGES_MAX = 100
 
 
 def clip(text: str, size: int = TEXT_MAX) -> str:

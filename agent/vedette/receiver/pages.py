@@ -68,6 +68,7 @@ class Pages:
             Route(f"{api}/hosts", _guarded(self.hosts)),
             Route(f"{api}/hosts/{{agent:path}}/series", _guarded(self.series)),
             Route(f"{api}/hosts/{{agent:path}}/metrics", _guarded(self.metrics)),
+            Route(f"{api}/hosts/{{agent:path}}/inventory", _guarded(self.inventory)),
             Route(f"{api}/hosts/{{agent:path}}", _guarded(self.host)),
             Route(f"{api}/incidents", _guarded(self.incidents)),
             Route(f"{api}/incidents/{{agent:path}}/{{id:str}}", _guarded(self.incident)),
@@ -119,6 +120,10 @@ class Pages:
         return answer(
             self.charts.lines(agent, name, frozenset(keys), from_ms * MS_NS, to_ms * MS_NS, limit)
         )
+
+    def inventory(self, request: Request) -> Response:
+        """Answer with what a host is made of and what changed."""
+        return answer(self.reader.inventory(self._host(request).agent))
 
     def incidents(self, request: Request) -> Response:
         """Answer with incidents, newest first."""

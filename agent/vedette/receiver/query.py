@@ -20,6 +20,8 @@ from vedette.receiver.views import (
     HostView,
     IncidentDetail,
     IncidentView,
+    InventoryAnswer,
+    InventoryChangeView,
     Open,
     Spark,
     TrackView,
@@ -29,6 +31,10 @@ MS_NS = 1_000_000
 SECOND_NS = 1_000_000_000
 #: A host is silent after three windows, and never before this.
 SILENT_NS = 30 * SECOND_NS
+#: An agent's first windows are short and become usual ones within this uptime: a host so young is
+#: given the length of a usual window and a half, or it would fall silent in the first of them.
+SETTLED_S = 900.0
+SETTLING_NS = 90 * SECOND_NS
 #: The window of a sender that does not say how long its windows are.
 USUAL_WINDOW_NS = 60 * SECOND_NS
 #: Ranges listed per epoch; ``missing_count`` counts all of them.
@@ -46,6 +52,7 @@ _GAUGES = """
 SELECT agent, gauge, max(value) FROM gauge_latest WHERE %agent% GROUP BY agent, gauge
 """
 _SPARK = "SELECT agent, time, cpu FROM spark WHERE %agent% ORDER BY agent, time"
+_INVENTORIES = "SELECT agent, time FROM inventory WHERE %agent%"
 _MISSING_COUNT = "SELECT agent, sum(highest - received) FROM epoch WHERE %agent% GROUP BY agent"
 _MISSING = """
 SELECT agent, epoch, first, last FROM missing WHERE %agent% ORDER BY agent, epoch, first
@@ -84,6 +91,7 @@ class Reader:
         opened = _pivot(self._of(_OPEN, agent))
         gauges = _pivot(self._of(_GAUGES, agent))
         missing = dict(self._of(_MISSING_COUNT, agent))
+        inventories = dict(self._of(_INVENTORIES, agent))
         sparks: dict[str, list[tuple[int, float]]] = {}
         for name, at, value in self._of(_SPARK, agent):
             sparks.setdefault(name, []).append((at // MS_NS, value))
@@ -93,6 +101,7 @@ class Reader:
                 row,
                 now_ns,
                 missing.get(row[0], 0),
+                inventories.get(row[0]),
                 Open(**opened.get(row[0], {})),
                 Headline(**gauges.get(row[0], {})),
                 Spark(sparks.get(row[0], [])),
@@ -114,6 +123,25 @@ class Reader:
         if agent is None:
             return self.rows(sql.replace("%agent%", "1"))
         return self.rows(sql.replace("%agent%", "agent = ?"), (agent,))
+
+    def inventory(self, agent: str) -> InventoryAnswer:
+        """Return what a host is made of, empty when it never said, and what changed."""
+        rows = self.rows(
+            "SELECT time, digest, items, omitted FROM inventory WHERE agent = ?", (agent,)
+        )
+        time_ns, digest, items, omitted = rows[0] if rows else (None, "", "[]", 0)
+        changes = self.rows(
+            "SELECT time, text FROM inventory_change WHERE agent = ? ORDER BY time DESC, place",
+            (agent,),
+        )
+        return InventoryAnswer(
+            now_ms=self.clock_ns() // MS_NS,
+            time_ms=None if time_ns is None else time_ns // MS_NS,
+            digest=digest,
+            items=_raw(items),
+            omitted=omitted,
+            changes=[InventoryChangeView(at // MS_NS, text) for at, text in changes],
+        )
 
     def incidents(self, agent: str | None, state: str | None, limit: int) -> list[IncidentView]:
         """Return incidents, newest first."""
@@ -155,7 +183,13 @@ def _raw(text: str) -> msgspec.Raw:
 
 
 def _host_view(
-    row: Any, now_ns: int, missing: int, opened: Open, headline: Headline, spark: Spark
+    row: Any,
+    now_ns: int,
+    missing: int,
+    inventory: int | None,
+    opened: Open,
+    headline: Headline,
+    spark: Spark,
 ) -> HostView:
     agent, name, host_id, labels, last_seen, newest, offset, received, duplicates, text = row
     beat = msgspec.json.decode(text, type=Heartbeat) if text else Heartbeat(0)
@@ -186,6 +220,7 @@ def _host_view(
         duplicates=duplicates,
         agent_cpu=beat.cpu,
         agent_rss=beat.rss,
+        inventory_ms=None if inventory is None else inventory // MS_NS,
         open=opened,
         headline=headline,
         spark=spark,
@@ -200,7 +235,8 @@ def health_of(beat: Heartbeat, last_seen_ns: int, now_ns: int) -> tuple[str, tup
     if beat.window_start_ns is not None and beat.window_end_ns is not None:
         window_ns = max(beat.window_end_ns - beat.window_start_ns, 0)
     age_ns = now_ns - last_seen_ns
-    if age_ns > max(3 * window_ns, SILENT_NS):
+    young = beat.uptime_s is not None and beat.uptime_s < SETTLED_S
+    if age_ns > max(3 * window_ns, SETTLING_NS if young else SILENT_NS):
         return "silent", (f"no batch for {age_ns // SECOND_NS} s", *beat.reasons)
     return beat.health, beat.reasons
 

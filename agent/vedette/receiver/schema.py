@@ -3,6 +3,8 @@
 ``batch`` has one row per stored request and ``span`` one row per run of sequences whose bodies were
 dropped for space; together (view ``received``) they are the ledger from which completeness is
 proven. ``body`` is apart so that dropping bodies leaves the ledger alone. All times are Unix ns.
+
+``_STEPS`` is the schema as it grew: a new database takes all steps, an older one those it lacks.
 """
 
 from __future__ import annotations
@@ -15,9 +17,8 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 NAME = "receiver.db"
-VERSION = 1
 
-_SCHEMA = """
+_FIRST = """
 CREATE TABLE host (
   agent TEXT PRIMARY KEY, name TEXT NOT NULL, host_id TEXT NOT NULL, labels TEXT NOT NULL,
   first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL, newest_window INTEGER,
@@ -72,6 +73,23 @@ CREATE VIEW missing (agent, epoch, first, last) AS
   )
   SELECT agent, epoch, reached + 1, first - 1 FROM edge WHERE first > reached + 1;
 """
+_INVENTORY = """
+CREATE TABLE inventory (
+  agent TEXT PRIMARY KEY, time INTEGER NOT NULL, digest TEXT NOT NULL, omitted INTEGER NOT NULL,
+  items TEXT NOT NULL
+);
+CREATE TABLE inventory_change (
+  agent TEXT NOT NULL, time INTEGER NOT NULL, place INTEGER NOT NULL, text TEXT NOT NULL,
+  PRIMARY KEY (agent, time, place)
+) WITHOUT ROWID;
+"""
+_STEPS = (_FIRST, _INVENTORY)
+VERSION = len(_STEPS)
+#: What is looked at when a database is opened: all but the bodies.
+_CHECKED = (
+    "host", "epoch", "batch", "span", "incident", "incident_event", "gauge_latest", "inventory",
+    "inventory_change",
+)  # fmt: skip
 
 
 class CannotOpen(Exception):  # noqa: N818 - told to a person as it is
@@ -130,9 +148,10 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer version of Vedette (schema {version}, this one "
             f"reads up to {VERSION}): run that version, or give another state directory"
         )
-    if version == 0:
-        connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
-    else:
+    if version < VERSION:
+        steps = "".join(_STEPS[version:])
+        connection.executescript(f"BEGIN;{steps}PRAGMA user_version = {VERSION};COMMIT;")
+    if version:
         _check(connection)
 
 
@@ -141,7 +160,7 @@ def _check(connection: sqlite3.Connection) -> None:
 
     The ledger and the small tables take milliseconds; the bodies, nearly all of the file, do not.
     """
-    for table in ("host", "epoch", "batch", "span", "incident", "incident_event", "gauge_latest"):
+    for table in _CHECKED:
         (answer,) = connection.execute(f"PRAGMA quick_check({table})").fetchone()
         if answer != "ok":
             raise sqlite3.DatabaseError(f"table {table}: {answer}")

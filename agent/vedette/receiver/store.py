@@ -19,8 +19,16 @@ from pathlib import Path
 import msgspec
 
 from vedette.receiver import retention
-from vedette.receiver.batch import FOREIGN, Batch, IncidentEvent, Outcome, Reading
-from vedette.receiver.limits import SECOND_NS, Limits
+from vedette.receiver.batch import (
+    FOREIGN,
+    Batch,
+    IncidentEvent,
+    Inventory,
+    InventoryChange,
+    Outcome,
+    Reading,
+)
+from vedette.receiver.limits import INVENTORY_CHANGES_MAX, SECOND_NS, Limits
 from vedette.receiver.schema import open_database
 
 log = logging.getLogger(__name__)
@@ -192,6 +200,10 @@ class Store:
         self.connection.execute("INSERT INTO body VALUES (?, ?)", (cursor.lastrowid, batch.body))
         for event in batch.incidents:
             self._incident(agent, event)
+        if batch.inventory is not None:
+            self._inventory(agent, batch.inventory)
+        if batch.inventory_changes:
+            self._inventory_changes(agent, batch.inventory_changes)
         if batch.readings:
             self._readings(agent, batch.readings)
         if batch.signal == "metrics" and batch.window_end_ns is not None:
@@ -296,6 +308,31 @@ class Store:
                 *(msgspec.json.encode(part).decode() for part in parts),
             ),
         )  # fmt: skip
+
+    def _inventory(self, agent: str, inventory: Inventory) -> None:
+        self.connection.execute(
+            """INSERT INTO inventory VALUES (?, ?, ?, ?, ?)
+            ON CONFLICT (agent) DO UPDATE SET
+              time = excluded.time, digest = excluded.digest, omitted = excluded.omitted,
+              items = excluded.items
+            WHERE excluded.time >= inventory.time""",
+            (
+                agent, inventory.time_ns, inventory.digest, inventory.omitted,
+                msgspec.json.encode(inventory.items).decode(),
+            ),
+        )  # fmt: skip
+
+    def _inventory_changes(self, agent: str, changes: Sequence[InventoryChange]) -> None:
+        self.connection.executemany(
+            "INSERT OR IGNORE INTO inventory_change VALUES (?, ?, ?, ?)",
+            [(agent, change.time_ns, change.place, change.text) for change in changes],
+        )
+        self.connection.execute(
+            """DELETE FROM inventory_change WHERE agent = ?1 AND (time, -place) <=
+            (SELECT time, -place FROM inventory_change WHERE agent = ?1
+             ORDER BY time DESC, place LIMIT 1 OFFSET ?2)""",
+            (agent, INVENTORY_CHANGES_MAX),
+        )
 
     def _readings(self, agent: str, readings: Sequence[Reading]) -> None:
         self.connection.executemany(

@@ -31,7 +31,8 @@ class HostView(msgspec.Struct, frozen=True):
     """One host; None where it did not say.
 
     ``lag_s`` is the age of its newest window, ``clock_offset_s`` above 0 means that its clock is
-    ahead, ``missing`` counts the sequences from 1 to the highest that never arrived.
+    ahead, ``missing`` counts the sequences from 1 to the highest that never arrived,
+    ``inventory_ms`` is the time of the newest inventory, which has an answer of its own.
     """
 
     agent: str
@@ -59,6 +60,7 @@ class HostView(msgspec.Struct, frozen=True):
     duplicates: int
     agent_cpu: float | None
     agent_rss: int | None
+    inventory_ms: int | None
     open: Open
     headline: Headline
     spark: Spark
@@ -88,6 +90,27 @@ class HostAnswer(msgspec.Struct, frozen=True):
     now_ms: int
     host: HostView
     epochs: list[EpochView]
+
+
+class InventoryChangeView(msgspec.Struct, frozen=True):
+    """What came, went or is another, in words."""
+
+    time_ms: int
+    text: str
+
+
+class InventoryAnswer(msgspec.Struct, frozen=True):
+    """What a host is made of: ``items`` are ``{kind, name, facts}``, ``changes`` newest first.
+
+    ``time_ms`` is None for a host that never said. ``omitted`` counts items beyond what is kept.
+    """
+
+    now_ms: int
+    time_ms: int | None
+    digest: str
+    items: msgspec.Raw
+    omitted: int
+    changes: list[InventoryChangeView]
 
 
 class CompletenessAnswer(msgspec.Struct, frozen=True):

@@ -118,6 +118,21 @@ def _hosts(extra: int) -> Iterator[Host]:
         yield more
 
 
+#: Kind, name, facts.
+ITEMS: tuple[tuple[str, str, Json], ...] = (
+    ("cpu", "AMD EPYC 7543", {"logical": 16, "cores": 8, "cache": "512 KB"}),
+    ("memory", "ram", {"total": 64 * GIB, "swap_total": 0, "numa_nodes": 2}),
+    ("os", "debian", {"version": "12", "description": "Debian GNU/Linux 12 (bookworm)"}),
+    *(
+        ("disk", f"nvme{i}n1", {"size": 4_000_787_030_016, "rotational": False, "model": "PM9A3"})
+        for i in range(15)
+    ),
+    ("interface", "eth0", {"mtu": 1500, "driver": "ixgbe", "speed_mbit": 10_000}),
+    ("service", "postgres", {"ports": "5432", "local_only": True}),
+    ("<img src=x onerror=window.hacked=5>", HOSTILE_NAME, {"<b>key</b>": HOSTILE_NAME * 4}),
+)
+
+
 class Fleet:
     """Answers the API's paths at a given time."""
 
@@ -195,6 +210,7 @@ class Fleet:
             "duplicates": 2,
             "agent_cpu": 0.0031,
             "agent_rss": 46 * 1024**2,
+            "inventory_ms": None if host.agent == HOSTILE else self.now - 3 * 60 * MINUTE,
             "open": {
                 severity: sum(one["severity"] == severity for one in opened)
                 for severity in ("info", "warning", "critical")
@@ -296,11 +312,29 @@ class Fleet:
                     "host": self.host(host),
                     "epochs": self._epochs(host),
                 }
+            case ["inventory"]:
+                return self._inventory(host)
             case ["series"]:
                 return {"series": [self._series(host, key) for key in host.series]}
             case ["metrics"]:
                 return self._metrics(host, query)
         return None
+
+    def _inventory(self, host: Host) -> Json:
+        told = self.now - 3 * 60 * MINUTE
+        changes = [
+            (told, "disk nvme14n1 appeared"),
+            (told, "memory ram: total is 68719476736, was 34359738368"),
+            (told - 26 * 60 * MINUTE, f"service {HOSTILE_NAME} went away"),
+        ]
+        return {
+            "now_ms": self.now,
+            "time_ms": told,
+            "digest": "5f" * 16,
+            "items": [{"kind": kind, "name": name, "facts": facts} for kind, name, facts in ITEMS],
+            "omitted": 0,
+            "changes": [{"time_ms": at, "text": text} for at, text in changes],
+        }
 
     def _series(self, host: Host, key: str) -> Json:
         name, kind, unit, attributes, curve = host.series[key]
@@ -318,6 +352,8 @@ class Fleet:
         start = int(query.get("from_ms", self.now - 60 * MINUTE))
         end = int(query.get("to_ms", self.now))
         mine = {key: one for key, one in host.series.items() if one[0] == query["name"]}
+        if query.get("keys"):
+            mine = {key: mine[key] for key in query["keys"].split("\n")}
         kind, unit = next(((one[1], one[2]) for one in mine.values()), ("", ""))
         return {
             "name": query["name"],
@@ -394,7 +430,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.owner.broken:
             self._send(503, b'{"error":"down"}', "application/json")
             return
-        body = self.owner.body(path, {key: values[0] for key, values in query.items()})
+        one = {key: values[0] for key, values in query.items()}
+        body = self.owner.body(path, one | {"keys": "\n".join(query.get("key", []))})
         text = json.dumps({"error": "not found"} if body is None else body)
         self._send(404 if body is None else 200, text.encode(), "application/json")
 

@@ -117,6 +117,7 @@ def furnish(host: Host, now_ms: int) -> None:
     _disks(host)
     _network(host)
     _programs(host, begin_s)
+    _detail(host)
     _agent(host)
 
 
@@ -201,6 +202,25 @@ def _programs(host: Host, begin_s: float) -> None:
     for state, count in (("running", 3), ("sleeping", 212), ("blocked", 0.2)):
         curve = around(f"{host.agent}{state}", count, 0.1)
         host.add("system.process.count", "updown", "{process}", curve, process__state=state)
+
+
+def _detail(host: Host) -> None:
+    """Give a host series of the sections that are folded at first, one of them with many lines."""
+    for resource in ("cpu", "io", "memory"):
+        for kind in ("some", "full"):
+            where = {"vedette__pressure__resource": resource, "vedette__pressure__kind": kind}
+            curve = around(f"{host.agent}{resource}{kind}", 0.04, 1)
+            host.add("vedette.pressure.time", "counter", "s", curve, **where)
+    for name in ("active_opens", "passive_opens", "retransmits", "established_resets", "prunes"):
+        curve = around(f"{host.agent}{name}", 2, 1)
+        host.add(f"vedette.tcp.{name}", "counter", "{connection}", curve)
+    for name in ("forwarded", "no_routes", "delivered", "broadcast"):
+        curve = around(f"{host.agent}{name}", 40, 1)
+        host.add(f"vedette.ip.{name}", "counter", "{packet}", curve, network__type="ipv4")
+    for i in range(90):
+        unit = f"unit-{i:02d}.service"
+        curve = around(f"{host.agent}{unit}", (i + 1) * 1e6, 0.1)
+        host.add("vedette.service.memory.usage", "updown", "By", curve, systemd__unit__name=unit)
 
 
 def _agent(host: Host) -> None:

@@ -262,10 +262,100 @@ def test_a_chart_can_be_read_with_the_keyboard(browser: Any, site: Any) -> None:
 def test_metrics_nobody_knows_appear_under_everything_else(browser: Any, site: Any) -> None:
     _open(browser, site, ROUTES["hostile host"])
     browser.evaluate("document.getElementById('section-more').scrollIntoView()")
-    browser.until("document.querySelectorAll('#section-more .line').length === 6")
+    browser.until("document.querySelectorAll('#section-more .line').length === 4")
     titles = _text(browser, "#section-more")
     assert "vllm.time_to_first_token" in titles
     assert "custom.__proto__.rows" in titles
+
+
+def test_a_large_section_of_detail_is_closed_and_asks_for_nothing(browser: Any, site: Any) -> None:
+    _open(browser, site, ROUTES["host"], CHARTS)
+    fold = "document.querySelector('#section-connections details')"
+    assert browser.evaluate(f"{fold}.open") is False
+    assert "Connections and protocols\n8\xa0charts" in _text(browser, "#section-connections")
+    browser.evaluate("document.getElementById('section-connections').scrollIntoView()")
+    browser.until("document.querySelector('#section-services .line') !== null")
+    assert not any("name=vedette.tcp" in path for path in site.asked)
+    browser.evaluate(f"{fold}.open = true")
+    browser.until("document.querySelector('#section-connections .line') !== null")
+    assert any("name=vedette.tcp" in path for path in site.asked)
+    browser.evaluate(REFRESH)
+    assert browser.evaluate(f"{fold}.open") is True
+
+
+def test_the_filter_finds_charts_in_closed_sections(browser: Any, site: Any) -> None:
+    _open(browser, site, ROUTES["host"], CHARTS)
+    browser.key("/")
+    browser.call("Input.insertText", text="vedette.ip.forwarded")
+    browser.until("document.querySelectorAll('.card:not([hidden]) .line').length === 1")
+    assert "IP forwarded" in _text(browser, "#section-connections")
+    browser.key("Escape")
+    assert browser.evaluate("document.querySelector('#section-connections details').open") is False
+
+
+def test_a_link_to_a_metric_opens_the_section_it_is_in(browser: Any, site: Any) -> None:
+    _open(browser, site, ROUTES["host"] + "?metric=vedette.tcp.prunes")
+    browser.until("document.querySelector('#section-connections .card.called .line') !== null")
+
+
+def test_a_chart_of_many_lines_shows_the_largest(browser: Any, site: Any) -> None:
+    _open(browser, site, ROUTES["host"], CHARTS)
+    browser.evaluate("document.getElementById('section-services').scrollIntoView()")
+    browser.until("document.querySelector('#section-services .line') !== null")
+    lines = "document.querySelectorAll('#section-services .line').length"
+    assert browser.evaluate(lines) <= 12
+    assert "24 largest of 90" in _text(browser, "#section-services")
+    (asked,) = [path for path in site.asked if "name=vedette.service.memory.usage" in path]
+    assert asked.count("key=") == 24
+    assert "unit-89.service" in _text(browser, "#section-services")
+    browser.evaluate("document.querySelector('#section-services .legend-more').click()")
+    assert browser.evaluate(lines) <= 30
+
+
+def test_the_inventory_is_closed_until_somebody_asks(browser: Any, site: Any) -> None:
+    _open(browser, site, ROUTES["host"])
+    browser.until("!document.getElementById('section-inventory').hidden")
+    text = _text(browser, "#section-inventory")
+    assert "21\xa0items, changed 3\xa0h ago: disk nvme14n1 appeared" in text
+    assert "AMD EPYC" not in text
+    browser.evaluate("document.querySelector('#section-inventory summary').click()")
+    text = _text(browser, "#section-inventory")
+    for words in (
+        "Processors\nAMD EPYC 7543",
+        "64\xa0GiB",
+        "3.64\xa0TiB",
+        "10\xa0Gbit/s",
+        "3 more",
+    ):
+        assert words in text
+    assert re.search(r"Rotational\s+no", text)
+    assert "\u202e" not in text
+    browser.evaluate("document.querySelector('#section-inventory .items button').click()")
+    assert "nvme14n1" in _text(browser, "#section-inventory .items:has(li:nth-child(15))")
+    assert browser.evaluate("typeof window.hacked") == "undefined"
+    assert browser.evaluate("document.querySelectorAll('main img, main b > b').length") == 0
+    assert sum(path.endswith("/inventory") for path in site.asked) == 1
+
+
+def test_a_host_without_an_inventory_shows_none(browser: Any, site: Any) -> None:
+    _open(browser, site, ROUTES["hostile host"], CHARTS)
+    assert browser.evaluate("document.getElementById('section-inventory').hidden") is True
+    assert "Inventory" not in _text(browser, ".anchors")
+    assert not any(path.endswith("/inventory") for path in site.asked)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_an_open_inventory_fits_a_small_phone_and_is_readable(
+    browser: Any, site: Any, theme: str
+) -> None:
+    browser.size(360, 740)
+    browser.prefer(prefers_color_scheme=theme)
+    _open(browser, site, ROUTES["host"])
+    browser.until("!document.getElementById('section-inventory').hidden")
+    browser.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    assert browser.evaluate("document.documentElement.scrollWidth") == 360
+    assert browser.evaluate(CONTRAST) == []
+    assert browser.said == []
 
 
 def test_an_incident_shows_evidence_outside_the_expected_band(browser: Any, site: Any) -> None:
@@ -349,6 +439,7 @@ FORMATS = [
     ("f.quantity(20.8, f.measure('1', 'gauge', 'system.cpu.load_average.1m'))", "20.8"),
     ("f.quantity(3 * 2 ** 30, f.measure('By', 'updown'))", "3\xa0GiB"),
     ("f.quantity(1536, f.measure('By/s', 'counter'))", "1.5\xa0KiB/s"),
+    ("f.quantity(1, f.measure('1', 'gauge', 'vedette.network.link.up'))", "1"),
     ("f.quantity(0.25, f.measure('s', 'counter'))", "25\xa0%"),
     ("f.quantity(0.0042, f.measure('s', 'gauge'))", "4.2\xa0ms"),
     ("f.quantity(41, f.measure('ms', 'gauge'))", "41\xa0ms"),
@@ -376,6 +467,7 @@ def test_numbers_read_well(browser: Any, site: Any, call: str, expected: object)
 SEGMENTS = [
     pytest.param([0, 60, 120, 420, 480], [3, 2], id="an outage of five minutes is a gap"),
     pytest.param([10, 20, 30, 60, 120], [5], id="windows that grow after a start are none"),
+    pytest.param([2, 10, 20, 60, 120], [5], id="a very short first window is none"),
     pytest.param([0, 300, 600, 900], [4], id="windows of five minutes are none"),
 ]
 

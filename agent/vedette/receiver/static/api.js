@@ -65,6 +65,7 @@ const id = encodeURIComponent;
 export const hosts = (signal) => get("hosts", {}, signal);
 export const host = (agent, signal) => get(`hosts/${id(agent)}`, {}, signal);
 export const series = (agent, signal) => get(`hosts/${id(agent)}/series`, {}, signal);
+export const inventory = (agent, signal) => get(`hosts/${id(agent)}/inventory`, {}, signal);
 export const metrics = (agent, query, signal) => get(`hosts/${id(agent)}/metrics`, query, signal);
 export const incidents = (query, signal) => get("incidents", query, signal);
 export const incident = (agent, key, signal) => get(`incidents/${id(agent)}/${id(key)}`, {}, signal);

@@ -46,6 +46,9 @@ function decimal(largest, unit) {
 }
 
 const NOT_A_SHARE = /load_average|(^|[._])(count|queue|depth|running|waiting|number)([._]|$)/;
+// Answers of yes (1) or no (0), whatever stands before them in the name.
+const YES_OR_NO =
+  /[._](up|read_only|responding|healthy|synchronized|tainted|available|degraded|failed|online|pending|ecc|truncated|throttled|state)$/;
 
 /**
  * Say how a series is measured: `{scale(largest) -> {factor, unit}, share, bytes}`.
@@ -57,7 +60,7 @@ export function measure(unit, kind, name = "") {
   if (plain.endsWith("/s")) [plain, rate] = [plain.slice(0, -2), true];
   const per = rate ? "/s" : "";
   if (rate && plain === "s") return { share: true, scale: () => ({ factor: 100, unit: "%" }) };
-  if (plain === "1" && !rate && !NOT_A_SHARE.test(name))
+  if (plain === "1" && !rate && !NOT_A_SHARE.test(name) && !YES_OR_NO.test(name))
     return { share: true, scale: () => ({ factor: 100, unit: "%" }) };
   if (plain === "By") {
     return {

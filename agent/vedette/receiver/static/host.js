@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { AGENT, arrange } from "./layout.js";
 import { TimeChart, crosshair } from "./chart.js";
 import { HeatChart } from "./heat.js";
+import { Inventory } from "./inventory.js";
 import { Store } from "./store.js";
 import { clean, h, icon, put, redraw, s } from "./dom.js";
 import {
@@ -18,6 +19,7 @@ export const RANGES = [["15m", "15 m", 900], ["1h", "1 h", 3600], ["6h", "6 h", 
 const RANGE_KEY = "vedette.range";
 const SERIES_EVERY_MS = 60_000;
 const HEAT_FROM = 9; // cores; fewer are readable as lines
+const MANY = 40, LARGEST = 24; // of a metric with more series than MANY, the largest are fetched
 const natural = new Intl.Collator("en", { numeric: true });
 
 function keptRange() {
@@ -50,7 +52,7 @@ class Card {
     const how = spec.plain ? measure("", "gauge") : measure(metric.unit, metric.kind, spec.metrics[0]);
     this.chart = new Kind({
       title: spec.title,
-      note: spec.raw ? how.word : "",
+      note: this.#note(how),
       how,
       stacked: spec.stacked,
       max: spec.max,
@@ -67,7 +69,7 @@ class Card {
     if (this.loading) return this.loading;
     const { view, spec } = this;
     const { from, to } = view.span();
-    this.loading = Promise.all(spec.metrics.map((name) => view.store.load(name, from, to, anew)))
+    this.loading = Promise.all(spec.metrics.map((name) => view.store.load(name, from, to, anew, this.#keys(name))))
       .then(() => {
         this.stale = false;
         this.draw();
@@ -81,6 +83,27 @@ class Card {
         this.loading = null;
       });
     return this.loading;
+  }
+
+  // The largest of very many series; chosen once for a time range, so that lines do not come and go.
+  #keys(name) {
+    if (this.spec.heat) return null;
+    const range = this.view.rangeKey();
+    if (this.chosenFor !== range) [this.chosen, this.chosenFor] = [new Map(), range];
+    if (!this.chosen.has(name)) {
+      const all = this.view.series.filter((one) => one.name === name && !this.spec.skip?.(one.attributes));
+      const size = (one) => Math.abs(one.last ?? 0);
+      this.chosen.set(name, all.length > MANY ? all.sort((a, b) => size(b) - size(a)).slice(0, LARGEST).map((one) => one.key) : null);
+      this.many = Math.max(this.many ?? 0, all.length);
+    }
+    return this.chosen.get(name);
+  }
+
+  #note(how) {
+    const { spec } = this;
+    const told = !spec.raw && spec.title.toLowerCase().includes((how.word ?? "").replace(/\/s$/, ""));
+    const words = [(spec.raw || spec.named) && !told ? how.word : "", this.many > MANY ? `${LARGEST} largest of ${this.many}` : ""];
+    return words.filter(Boolean).join(", ");
   }
 
   #series(from) {
@@ -136,6 +159,8 @@ export class HostView {
     this.agent = agent;
     this.params = params;
     this.store = new Store(agent, this.leave.signal);
+    this.inventory = new Inventory();
+    this.unfolded = new Set(); // what a person opened stays open when the sections are drawn anew
   }
 
   mount(root) {
@@ -252,7 +277,16 @@ export class HostView {
     }
     this.#drawLists();
     if (moved) for (const card of this.cards) card.stale = true;
-    await this.#update(behind && moved);
+    await Promise.all([this.#update(behind && moved), this.#loadInventory(signal)]);
+  }
+
+  async #loadInventory(signal) {
+    const told = this.host.inventory_ms ?? null;
+    if (told === null || told === this.inventoryAt) return;
+    this.inventory.set(await api.inventory(this.agent, signal));
+    this.inventoryAt = told;
+    this.#drawLinks();
+    this.#applyFilter();
   }
 
   /** Load what is stale and seen; let the rest move on with the clock. */
@@ -385,11 +419,12 @@ export class HostView {
         this.cards.push(card);
         return card.node;
       }));
-      const section = (id, title, ...content) => {
-        const node = h("section", { class: "section", id: `section-${id}`, "aria-label": title }, h("h2", { tabindex: "-1" }, title), content);
-        this.parts.push({ id, title, node });
+      const section = (id, title, short, ...content) => {
+        const node = h("section", { class: "section", id: `section-${id}`, "aria-label": title }, content);
+        this.parts.push({ id, title: short ?? title, node });
         return node;
       };
+      const heading = (title) => h("h2", { tabindex: "-1" }, title);
       this.lists = new Map();
       const special = (id) => {
         const node = h("div", { class: "lists" });
@@ -398,24 +433,48 @@ export class HostView {
       };
       if (!names.length) return this.#noSeries();
       return [
-        known.map((one) => section(one.id, one.title,
-          h("div", { class: one.special === "filesystems" ? "split" : "" }, one.special ? special(one.special) : null, grid(one.charts)))),
-        others.length ? section("more", "Everything else", grid(others)) : null,
-        section(AGENT.id, "The agent itself", special("collectors"), grid(agent.charts), special("epochs")),
+        known.map((one) => section(one.id, one.title, one.short, one.charts.length ? [heading(one.title),
+          h("div", { class: one.special === "filesystems" ? "split" : "" }, one.special ? special(one.special) : null, grid(one.charts)),
+          one.more.length ? this.#fold(one.id, `${one.title}, more`, h("span", { class: "fold-word" }, plural(one.more.length, "more chart")), grid(one.more)) : null]
+          : this.#fold(one.id, one.title, [heading(one.title), h("span", { class: "sub" }, plural(one.more.length, "chart"))], grid(one.more)))),
+        others.length ? section("more", "Everything else", null, heading("Everything else"), grid(others)) : null,
+        this.#inventoryPart(),
+        section(AGENT.id, "The agent itself", AGENT.title, heading("The agent itself"), special("collectors"), grid(agent.charts), special("epochs")),
       ];
     });
     for (const card of this.cards) this.seer.observe(card.node);
-    redraw(this.links, (this.parts ?? []).map((part) => part.id), () => (this.parts ?? []).map(({ title, node }) =>
-      h("button", { type: "button", class: "anchor", onclick: () => this.#jump(node) }, title.replace("The agent itself", "Agent"))));
+    this.#drawLinks();
     this.#applyFilter();
     if (this.params.metric) this.#jumpToMetric(this.params.metric);
   }
 
+  #fold(id, name, summary, content) {
+    const node = h("details", { class: "fold", open: this.unfolded.has(id), "aria-label": name }, h("summary", null, summary), content);
+    node.addEventListener("toggle", () => {
+      if (node.open) this.unfolded.add(id);
+      else this.unfolded.delete(id);
+    });
+    return node;
+  }
+
+  #inventoryPart() {
+    this.parts.push({ id: "inventory", title: "Inventory", node: this.inventory.node });
+    return this.inventory.node;
+  }
+
+  #drawLinks() {
+    const parts = (this.parts ?? []).filter((part) => part.id !== "inventory" || !this.inventory.empty);
+    redraw(this.links, parts.map((part) => part.id), () => parts.map(({ title, node }) =>
+      h("button", { type: "button", class: "anchor", onclick: () => this.#jump(node) }, title)));
+  }
+
   #noSeries() {
-    return emptyState("No window yet", "This host has said hello, and its first measurements arrive with its first window: 10 seconds after the agent started.");
+    return emptyState("No window yet", "This host has said hello, and its first measurements arrive with its first window, seconds after the agent started.");
   }
 
   #jump(node) {
+    const closed = node.querySelector(":scope > details");
+    if (closed && !node.querySelector(":scope > h2")) closed.open = true;
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     node.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "start" });
     node.querySelector("h2")?.focus({ preventScroll: true });
@@ -424,6 +483,8 @@ export class HostView {
   #jumpToMetric(name) {
     const card = this.cards.find((one) => one.spec.metrics.includes(name));
     if (!card) return;
+    const closed = card.node.closest("details");
+    if (closed) closed.open = true;
     requestAnimationFrame(() => {
       card.node.scrollIntoView({ block: "center" });
       card.node.classList.add("called");
@@ -440,10 +501,20 @@ export class HostView {
     }
     for (const { node } of this.parts ?? []) {
       const cards = [...node.querySelectorAll(".card")];
-      node.hidden = words.length > 0 && cards.every((card) => card.hidden);
+      node.hidden = words.length > 0 ? cards.every((card) => card.hidden) : node === this.inventory.node && this.inventory.empty;
+      const closed = node.querySelector("details.fold:has(.card)");
+      if (closed) this.#unfoldFor(closed, words.length > 0);
       for (const list of node.querySelectorAll(".lists")) list.hidden = words.length > 0;
     }
     this.none.hidden = found > 0 || !this.cards.length;
+  }
+
+  /** Open a fold in which the filter found something, and close it again after that. */
+  #unfoldFor(node, filtered) {
+    const found = [...node.querySelectorAll(".card")].some((card) => !card.hidden);
+    node.hidden = filtered && !found;
+    if (filtered && found && !node.open) [node.open, node.byFilter] = [true, true];
+    else if (!filtered && node.byFilter) [node.open, node.byFilter] = [false, false];
   }
 
   // ------------------------------------------------------------ lists

@@ -1,16 +1,25 @@
-// Which metrics of a host are shown where. What is not named here appears under "Everything else".
+// Which metrics of a host are shown where. What no section claims appears under "Everything else".
 
 import { plural } from "./format.js";
+
+const FOLDED_FROM = 6; // charts of a section of detail that are still shown at once
+const FEW = 2; // charts of detail for which no other section is closed
 
 const by = (...keys) => (attributes) => keys.map((key) => attributes[key]).filter(Boolean).join(" ");
 const device = by("system.device", "disk.io.direction");
 const nic = by("network.interface.name", "network.io.direction");
 const process = by("process.executable.name");
+const mount = by("system.filesystem.mountpoint");
+const sensor = by("hw.id", "hw.name", "system.device", "hw.sensor_location", "hw.gpu.task", "hw.type");
+const tail = (_, name) => name.split(".").pop().replace(/_/g, " ");
 
 /**
  * Sections in reading order. A chart: title, metrics (names, drawn together), label(attributes, name),
  * skip(attributes), order (labels first to last, or "size"), stacked, max, lines(host), either (the first metric
  * there is stands for all of them).
+ *
+ * `kin` are beginnings of names: what else begins so gets a chart of its own behind `charts`. In a section of
+ * detail (`folded`) all charts are closed at first when there are many, in the others only those of `kin`.
  */
 export const SECTIONS = [
   {
@@ -47,11 +56,18 @@ export const SECTIONS = [
         metrics: ["vedette.process.runnable", "vedette.process.blocked"],
         label: (_, name) => (name.endsWith("blocked") ? "blocked on I/O" : "runnable"),
       },
+      {
+        title: "Frequency",
+        metrics: ["vedette.cpu.frequency.max", "vedette.cpu.frequency.mean", "vedette.cpu.frequency.min"],
+        label: tail,
+        order: ["max", "mean", "min"],
+      },
       { title: "Context switches", metrics: ["vedette.cpu.context_switches"] },
       { title: "Interrupts", metrics: ["vedette.cpu.interrupts"] },
       { title: "Cores by mode", metrics: ["vedette.cpu.core.utilization"], label: by("cpu.logical_number", "cpu.mode"), order: "size" },
     ],
     owns: ["system.cpu.time", "system.cpu.logical.count"], // told by "By mode" and the facts above
+    kin: ["vedette.cpu.", "system.cpu."],
   },
   {
     id: "memory",
@@ -96,6 +112,7 @@ export const SECTIONS = [
       { title: "Page faults", metrics: ["system.paging.faults"], label: by("system.paging.type", "system.paging.fault.type") },
       { title: "Killed for memory", metrics: ["vedette.memory.oom_kills"] },
     ],
+    kin: ["system.paging.", "vedette.paging."],
   },
   {
     id: "disk",
@@ -105,8 +122,10 @@ export const SECTIONS = [
       { title: "Operations", metrics: ["system.disk.operations"], label: device },
       { title: "Busy", metrics: ["vedette.disk.utilization", "system.disk.io_time"], either: true, label: by("system.device"), max: 1 },
       { title: "Pending", metrics: ["vedette.disk.pending"], label: by("system.device") },
+      { title: "Time per operation", metrics: ["vedette.disk.operation.wait"], label: device },
       { title: "Time in operations", metrics: ["system.disk.operation_time"], label: device },
     ],
+    kin: ["system.disk.", "vedette.disk."],
   },
   {
     id: "filesystems",
@@ -116,14 +135,23 @@ export const SECTIONS = [
       {
         title: "Used over time",
         metrics: ["system.filesystem.utilization"],
-        label: by("system.filesystem.mountpoint"),
+        label: mount,
         skip: (attributes) => (attributes["system.filesystem.state"] ?? "used") !== "used",
         order: "size",
         max: 1,
       },
-      { title: "Inodes used", metrics: ["vedette.filesystem.inodes.utilization"], label: by("system.filesystem.mountpoint"), order: "size", max: 1 },
+      { title: "Inodes used", metrics: ["vedette.filesystem.inodes.utilization"], label: mount, order: "size", max: 1 },
+      { title: "Read-only", metrics: ["vedette.filesystem.read_only"], label: mount, detail: true },
+      { title: "Responding", metrics: ["vedette.filesystem.responding"], label: mount, detail: true },
+      {
+        title: "Inodes",
+        metrics: ["system.filesystem.inodes.usage"],
+        label: by("system.filesystem.mountpoint", "system.filesystem.state"),
+        detail: true,
+      },
     ],
-    owns: ["system.filesystem.usage"],
+    owns: ["system.filesystem.usage", "system.filesystem.limit"],
+    kin: ["system.filesystem.", "vedette.filesystem."],
   },
   {
     id: "network",
@@ -134,6 +162,7 @@ export const SECTIONS = [
       { title: "Dropped", metrics: ["system.network.packet.dropped"], label: nic },
       { title: "Errors", metrics: ["system.network.errors"], label: nic },
     ],
+    kin: ["system.network.", "vedette.network.", "vedette.infiniband."],
   },
   {
     id: "processes",
@@ -145,7 +174,164 @@ export const SECTIONS = [
       { title: "Processes", metrics: ["system.process.count"], label: by("process.state") },
       { title: "Threads", metrics: ["vedette.process.threads"] },
       { title: "Started", metrics: ["system.process.created"] },
+      { title: "Watched, CPU", metrics: ["vedette.watch.cpu.utilization"], order: "size" },
+      { title: "Watched, memory", metrics: ["vedette.watch.memory.usage"], order: "size" },
+      { title: "Watched, processes", metrics: ["vedette.watch.process.count"] },
     ],
+    kin: ["process.", "system.process.", "vedette.process.", "vedette.watch."],
+  },
+  {
+    id: "pressure",
+    title: "Pressure",
+    charts: [
+      {
+        title: "Time lost waiting",
+        metrics: ["vedette.pressure.time"],
+        label: by("vedette.pressure.resource", "vedette.pressure.kind"),
+      },
+    ],
+    kin: ["vedette.pressure."],
+  },
+  {
+    id: "connections",
+    title: "Connections and protocols",
+    short: "Connections",
+    folded: true,
+    charts: [
+      {
+        title: "Connections",
+        metrics: ["system.network.connection.count"],
+        label: by("network.transport", "network.connection.state"),
+        order: "size",
+      },
+      { title: "Sockets in use", metrics: ["vedette.sockets.in_use"], label: by("network.type", "network.transport") },
+      {
+        title: "TCP opened",
+        metrics: ["vedette.tcp.active_opens", "vedette.tcp.passive_opens"],
+        label: (_, name) => (name.includes("passive") ? "accepted" : "made"),
+      },
+      {
+        title: "TCP failed and reset",
+        metrics: ["vedette.tcp.attempt_fails", "vedette.tcp.established_resets", "vedette.tcp.resets_sent", "vedette.tcp.in_errors"],
+        label: tail,
+      },
+      { title: "TCP sent again", metrics: ["vedette.tcp.retransmits", "vedette.tcp.syn_retransmits", "vedette.tcp.timeouts"], label: tail },
+      {
+        title: "Refused by full queues",
+        metrics: [
+          "vedette.tcp.listen.overflows", "vedette.tcp.listen.drops", "vedette.tcp.syn_queue.drops", "vedette.tcp.backlog_drops",
+          "vedette.tcp.time_wait_overflows",
+        ],
+        label: (_, name) => name.replace("vedette.tcp.", "").replace(/[._]/g, " "),
+      },
+      { title: "Accept queue used", metrics: ["vedette.tcp.accept_queue.utilization"] },
+      {
+        title: "TCP memory used",
+        metrics: ["vedette.tcp.memory.utilization"],
+      },
+      { title: "UDP datagrams", metrics: ["vedette.udp.datagrams"] },
+      {
+        title: "UDP trouble",
+        metrics: ["vedette.udp.no_ports", "vedette.udp.in_errors", "vedette.udp.buffer_errors", "vedette.udp.checksum_errors"],
+        label: (attributes, name) => [...Object.values(attributes), tail(attributes, name)].join(" "),
+      },
+      { title: "Packets taken from the cards", metrics: ["vedette.softnet.processed"] },
+      {
+        title: "Too slow for the cards",
+        metrics: ["vedette.softnet.dropped", "vedette.softnet.time_squeezed", "vedette.softnet.flow_limited"],
+        label: tail,
+      },
+      { title: "Connection tracking used", metrics: ["vedette.conntrack.utilization"] },
+      {
+        title: "Connection tracking trouble",
+        metrics: ["vedette.conntrack.drops", "vedette.conntrack.early_drops", "vedette.conntrack.insert_failed", "vedette.conntrack.invalid"],
+        label: tail,
+      },
+      { title: "Neighbours used", metrics: ["vedette.neighbours.utilization"] },
+    ],
+    kin: [
+      "vedette.tcp.", "vedette.udp.", "vedette.ip.", "vedette.icmp.", "vedette.sockets.", "vedette.softnet.", "vedette.conntrack.",
+      "vedette.neighbours.", "vedette.ipvs.",
+    ],
+  },
+  {
+    id: "services",
+    title: "Services and containers",
+    short: "Services",
+    folded: true,
+    charts: [
+      { title: "CPU by service", metrics: ["vedette.service.cpu.time"], order: "size" },
+      { title: "Memory by service", metrics: ["vedette.service.memory.usage"], order: "size" },
+      { title: "CPU by container", metrics: ["container.cpu.time"], order: "size" },
+      { title: "Memory by container", metrics: ["container.memory.usage"], order: "size" },
+      { title: "Memory of its limit", metrics: ["vedette.container.memory.utilization"], order: "size" },
+      { title: "Disk by container", metrics: ["container.disk.io"], order: "size" },
+      { title: "Units by state", metrics: ["vedette.systemd.units"] },
+      { title: "Failed units", metrics: ["vedette.systemd.unit.failed"] },
+      { title: "Restarts", metrics: ["vedette.systemd.restarts"] },
+    ],
+    kin: ["container.", "vedette.container.", "vedette.service.", "vedette.systemd.", "vedette.cgroup.", "systemd."],
+  },
+  {
+    id: "hardware",
+    title: "Hardware and sensors",
+    short: "Hardware",
+    folded: true,
+    charts: [
+      { title: "Temperature", metrics: ["hw.temperature", "vedette.smart.temperature"], label: sensor, order: "size" },
+      { title: "Power", metrics: ["hw.power"], label: sensor, order: "size" },
+      { title: "Fans", metrics: ["hw.fan.speed"], label: sensor },
+      { title: "GPU busy", metrics: ["hw.gpu.utilization"], label: sensor },
+      { title: "GPU memory used", metrics: ["hw.gpu.memory.utilization"], label: sensor },
+      { title: "Errors", metrics: ["hw.errors"] },
+      { title: "Battery", metrics: ["hw.battery.charge"] },
+      { title: "Disk healthy", metrics: ["vedette.smart.healthy"] },
+      { title: "Disk wear", metrics: ["vedette.smart.wear"] },
+    ],
+    kin: ["hw.", "vedette.hw.", "vedette.gpu.", "vedette.smart.", "vedette.memory.module."],
+  },
+  {
+    id: "kernel",
+    title: "Kernel and memory details",
+    short: "Kernel",
+    folded: true,
+    charts: [
+      { title: "Events in the kernel log", metrics: ["vedette.kernel.events"] },
+      { title: "Kernel messages", metrics: ["vedette.kernel.messages"], order: "size" },
+      { title: "Open files of the limit", metrics: ["vedette.kernel.file_handles.utilization"] },
+      {
+        title: "Memory promised",
+        metrics: ["vedette.memory.commit.usage", "vedette.memory.commit.limit"],
+        label: tail,
+      },
+      { title: "Memory of the kernel", metrics: ["vedette.memory.kernel.usage", "system.memory.linux.slab.usage"], order: "size" },
+      { title: "Memory by NUMA node", metrics: ["vedette.numa.memory.usage"], label: by("vedette.numa.node", "system.memory.state") },
+      { title: "Soft interrupts", metrics: ["vedette.interrupts.softirq"], order: "size" },
+      { title: "Interrupts by device", metrics: ["vedette.interrupts.device"], order: "size" },
+      { title: "Clock offset", metrics: ["vedette.clock.offset"] },
+      { title: "Users", metrics: ["vedette.user.count", "vedette.user.sessions"], label: (_, name) => (name.endsWith("count") ? "users" : "sessions") },
+    ],
+    owns: ["vedette.host.boot_time", "vedette.host.items"], // told by the uptime and the inventory
+    kin: [
+      "vedette.kernel.", "vedette.memory.", "system.memory.", "vedette.numa.", "vedette.interrupts.", "vedette.ipc.", "vedette.user.",
+      "vedette.clock.", "system.uptime",
+    ],
+  },
+  {
+    id: "storage",
+    title: "Storage pools and network filesystems",
+    short: "Storage",
+    folded: true,
+    charts: [
+      { title: "RAID disks missing", metrics: ["vedette.raid.degraded"] },
+      { title: "RAID rebuilding", metrics: ["vedette.raid.sync.progress"], max: 1 },
+      { title: "ZFS cache hits", metrics: ["vedette.zfs.arc.hit_ratio"], max: 1 },
+      { title: "ZFS pools", metrics: ["vedette.zfs.pool.io"] },
+      { title: "ZFS pools degraded", metrics: ["vedette.zfs.pool.degraded"] },
+      { title: "Btrfs device errors", metrics: ["vedette.btrfs.device.errors"] },
+      { title: "Bcache hits", metrics: ["vedette.bcache.hit_ratio"], max: 1 },
+    ],
+    kin: ["vedette.raid.", "vedette.zfs.", "vedette.btrfs.", "vedette.bcache.", "nfs.", "vedette.nfs."],
   },
 ];
 
@@ -165,7 +351,7 @@ export const AGENT = {
   ],
 };
 
-/** Build the sections of a host from the metric names it sends. */
+/** Build the sections of a host from the metric names it sends: `charts` are seen at once, `more` are closed. */
 export function arrange(names) {
   const left = new Set(names);
   const take = (section) => {
@@ -176,12 +362,38 @@ export function arrange(names) {
     for (const chart of charts) if (chart.either) chart.metrics.length = 1;
     return { ...section, charts };
   };
-  const known = SECTIONS.map(take).filter((section) => section.charts.length);
+  const taken = SECTIONS.map(take);
   const agent = take(AGENT);
+  const known = taken.map((section) => fold(section, claim(left, section.kin))).filter((one) => one.charts.length || one.more.length);
   const rest = [...left].sort();
   agent.charts.push(...rest.filter((name) => name.startsWith("vedette.")).map(plainChart));
   const others = rest.filter((name) => !name.startsWith("vedette.")).map(plainChart);
   return { known, others, agent };
+}
+
+function claim(left, kin = []) {
+  const mine = [...left].filter((name) => kin.some((start) => name.startsWith(start))).sort();
+  for (const name of mine) left.delete(name);
+  return mine.map((name) => ({ title: said(name), metrics: [name], named: true }));
+}
+
+function fold(section, kin) {
+  const shown = section.charts.filter((chart) => !chart.detail);
+  const detail = section.charts.filter((chart) => chart.detail).concat(kin);
+  if (shown.length + detail.length <= (section.folded ? FOLDED_FROM : shown.length + FEW)) return { ...section, charts: [...shown, ...detail], more: [] };
+  return section.folded ? { ...section, charts: [], more: [...shown, ...detail] } : { ...section, charts: shown, more: detail };
+}
+
+const LETTERS = new Set([
+  "arc", "cpu", "ecc", "fh", "gpu", "icmp", "id", "io", "ip", "ipc", "ipvs", "ksm", "mig", "mtu", "nfs", "numa", "nvlink", "oom", "pcie",
+  "raid", "rpc", "smart", "syn", "tai", "tcp", "udp", "zfs", "zil",
+]);
+
+/** The name of a metric as words: `vedette.tcp.syn_queue.drops` is `TCP SYN queue drops`. */
+export function said(name) {
+  const words = name.replace(/^(vedette|system|hw)\./, "").split(/[._]/).map((word) => (LETTERS.has(word) ? word.toUpperCase() : word));
+  const text = words.join(" ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 const plainChart = (name) => ({ title: name, metrics: [name], raw: true });

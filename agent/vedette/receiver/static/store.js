@@ -20,12 +20,12 @@ export class Store {
     return this.#metrics.get(name) ?? null;
   }
 
-  /** Bring a metric up to date for `from..to`; `anew` reads all of it again. */
-  async load(name, from, to, anew = false) {
+  /** Bring a metric up to date for `from..to`; `anew` reads all of it again, `keys` (null: all) bound the series. */
+  async load(name, from, to, anew = false, keys = null) {
     const known = this.#metrics.get(name);
-    const whole = anew || !known || known.from > from || known.to < from || Date.now() - known.whole > ANEW_MS;
+    const whole = anew || !known || known.keys !== keys || known.from > from || known.to < from || Date.now() - known.whole > ANEW_MS;
     const start = whole ? from : Math.max(from, known.to - OVERLAP_MS);
-    const answer = await api.metrics(this.agent, { name, from_ms: Math.floor(start), to_ms: Math.ceil(to), limit: POINTS }, this.signal);
+    const answer = await api.metrics(this.agent, { name, from_ms: Math.floor(start), to_ms: Math.ceil(to), limit: POINTS, key: keys ?? [] }, this.signal);
     const metric = {
       unit: answer.unit ?? "",
       kind: answer.kind ?? "gauge",
@@ -33,6 +33,7 @@ export class Store {
       from: whole ? from : known.from,
       to: whole ? from : known.to,
       whole: whole ? Date.now() : known.whole,
+      keys,
     };
     for (const { key, attributes, points } of answer.series ?? []) {
       const newer = fromRows(points);

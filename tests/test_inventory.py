@@ -67,6 +67,15 @@ def test_changes_are_told_in_words() -> None:
     )
 
 
+def test_sizes_and_truths_are_told_in_words() -> None:
+    before = of(Item("memory", "ram", {"total": 1 << 30}), Item("disk", "a", {"removable": True}))
+    after = of(Item("memory", "ram", {"total": 3 << 29}), Item("disk", "a", {"removable": False}))
+    assert changes(before, after) == (
+        "disk a: removable is no, was yes",
+        "memory ram: total is 1.5 GiB, was 1 GiB",
+    )
+
+
 def test_the_first_inventory_changes_nothing() -> None:
     assert changes(None, of(DISK)) == ()
     assert changes(of(DISK), of(DISK)) == ()

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from vedette.api import Collector, Item, NoConfig, Sample, updown
+from vedette.sentences import amount
 
 log = logging.getLogger(__name__)
 
@@ -188,6 +189,13 @@ def _differences(old: Item, new: Item) -> Iterator[str]:
     for key in sorted({*old.facts, *new.facts}):
         before, after = old.facts.get(key), new.facts.get(key)
         if before != after:
-            told = "unknown" if after is None else after
-            was = "unknown" if before is None else before
-            yield f"{new.kind} {new.name}: {key} is {told}, was {was}"
+            yield f"{new.kind} {new.name}: {key} is {_said(key, after)}, was {_said(key, before)}"
+
+
+def _said(key: str, value: str | float | bool | None) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    is_size = key.endswith(("size", "total")) and not isinstance(value, str)
+    return amount(float(value), "By") if is_size else str(value)

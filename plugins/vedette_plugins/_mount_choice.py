@@ -12,6 +12,8 @@ from vedette_plugins._procfs import Choice, printable
 
 #: Types that keep files on a device of their own although /proc/filesystems does not say so.
 OWN_DEVICES = frozenset({"bcachefs", "ubifs", "zfs"})
+#: Where a tmpfs is read by default: services break when one of these is full.
+SHARED_TMPFS = frozenset({b"/dev/shm", b"/run", b"/tmp"})
 LONGEST_PATH = 200
 #: The password in a source such as ``curlftpfs#ftp://user:password@host/``.
 _PASSWORD = re.compile(rb"(://[^/:@]*):[^/@]*@")
@@ -64,13 +66,15 @@ class MountChoice:
                 by_glob = self._kinds.verdict(kind)
                 usual = mount.is_remote or kind in backed or kind in OWN_DEVICES
                 wanted = kinds[kind] = usual if by_glob is None else by_glob
-            at_root = mount.path == b"/" and self._kinds.verdict(kind) is None
+            by_place = (
+                mount.path == b"/" or (kind == "tmpfs" and mount.path in SHARED_TMPFS)
+            ) and self._kinds.verdict(kind) is None
             # Most mounts of a host with containers end here, without a look at their path.
-            if kind == "autofs" or not (wanted or at_root or self._all_kinds):
+            if kind == "autofs" or not (wanted or by_place or self._all_kinds):
                 continue
             point = printable(mount.path, LONGEST_PATH)
             verdict = self._points.verdict(point)
-            if verdict or (verdict is None and (wanted or at_root)):
+            if verdict or (verdict is None and (wanted or by_place)):
                 yield verdict is True, mount, point
 
     def _distinct(

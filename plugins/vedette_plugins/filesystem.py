@@ -3,7 +3,8 @@
 Read are the types that the kernel backs by a block device, ZFS, network and FUSE filesystems, and
 whatever is mounted at ``/`` (an overlay in a container). Of a filesystem mounted more than once
 (bind mounts, subvolumes) the mount with the shortest path is read. Left out are pseudo
-filesystems, tmpfs, the overlays of containers and images that are full by design.
+filesystems, the overlays of containers, images that are full by design, and tmpfs but for
+``/run``, ``/tmp`` and ``/dev/shm``, which every service of a host shares.
 
 What has a server or a daemon behind it, or lies below such a mount, may never answer: a helper
 process asks there, and only while there is such a mount. One that does not answer within
@@ -43,7 +44,7 @@ class FilesystemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exclude: Annotated[
         tuple[str, ...], Meta(description="Globs of mount points that are not read.")
     ] = (
-        "/dev/*",
+        "/dev/[!s]*",
         "/etc/*",
         "/proc/*",
         "/run/*",

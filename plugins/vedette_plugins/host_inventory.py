@@ -66,6 +66,9 @@ GPU_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 #: PCI classes of display and 3D controllers and of processing accelerators.
 GPU_CLASSES = ("0x0300", "0x0302", "0x0380", "0x1200")
 
+#: The flag of a watchdog's boot status that says that it has reset the host.
+CARD_RESET = 0x20
+
 Facts = dict[str, str | int | float | bool]
 
 
@@ -165,7 +168,7 @@ def operating_system(host: Host) -> Item | None:
     if not text:
         return None
     told = {
-        key: value.strip("\"'")
+        key: printable(value.strip("\"'").encode(), 200)
         for key, found, value in (
             line.partition("=") for line in text.decode("utf-8", "replace").split("\n")
         )
@@ -185,7 +188,38 @@ def kernel(host: Host) -> Item | None:
     version = read(f"{host.proc}/sys/kernel/version")
     if version:
         facts["version"] = version
+    clock = "devices/system/clocksource/clocksource0/current_clocksource"
+    for fact, path in (("clock_source", clock), ("lsm", "kernel/security/lsm")):
+        text = read(f"{host.sys}/{path}")
+        if text:
+            facts[fact] = text
+    mode = selinux(host)
+    if mode:
+        facts["selinux"] = mode
+    facts.update(watchdog(host))
     return Item("kernel", "linux", facts)
+
+
+def selinux(host: Host) -> str:
+    """Return the mode of SELinux; empty on a host that is not set up for it."""
+    enforces = number(f"{host.sys}/fs/selinux/enforce")
+    if enforces is not None:
+        return "enforcing" if enforces else "permissive"
+    is_set_up = os.path.exists(f"{host.root.rstrip('/')}/etc/selinux/config")
+    return "disabled" if is_set_up else ""
+
+
+def watchdog(host: Host) -> Facts:
+    """Return the hardware watchdog, and whether it was what started the host the last time."""
+    folder = f"{host.sys}/class/watchdog/watchdog0"
+    name = read(f"{folder}/identity")
+    if not name:
+        return {}
+    facts: Facts = {"watchdog": name}
+    status = number(f"{folder}/bootstatus")
+    if status is not None:
+        facts["started_by_watchdog"] = bool(status & CARD_RESET)
+    return facts
 
 
 def virtualization(host: Host, dmi: Mapping[str, str]) -> Item | None:

@@ -1,12 +1,13 @@
 """Collector ``kernel``: what the kernel has handed out and what went wrong in it, from small files.
 
 File handles, inodes and directory entries in use, entropy, uptime; hung tasks, oopses and warnings
-since boot. What this kernel does not tell has no series. Limits and the boot time, which hardly
-ever change, are read once a minute.
+since boot. What this kernel does not tell has no series. Limits, the boot time and whether an
+update waits for a restart, which hardly ever change, are looked at once a minute.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -33,6 +34,9 @@ PROC = (
     "stat",
 )
 SYS = ("kernel/oops_count", "kernel/warn_count")
+#: What tells a host of Debian's kin, and the file that its packages leave in /run, on old ones
+#: elsewhere, when the host should be restarted.
+DPKG, REBOOT, OLD_RUN = "/var/lib/dpkg", "reboot-required", "/var/run"
 _STATE = ["vedette.kernel.cache.state"]
 
 _detail = partial(updown, resource="kernel", alarm="never")
@@ -61,6 +65,14 @@ class Kernel(Collector):
         resource="host",
         alarm="never",
         source="/proc/stat",
+    )
+    reboot_required = gauge(
+        "vedette.host.reboot_required",
+        "1",
+        "1 when an update waits for a restart of the host, else 0; only where dpkg installs.",
+        resource="host",
+        alarm="never",
+        source="/run/reboot-required",
     )
     handles = _detail(
         "vedette.kernel.file_handles.usage", "{file}", "Open files of the whole host."
@@ -140,6 +152,7 @@ class Kernel(Collector):
         self._files = {name: KernelFile(name, one_record=True) for name in (*PROC, *SYS)}
         self._slow_at = float("-inf")
         self._slow: list[Sample] = []
+        self._has_dpkg: bool | None = None
         self._single = (
             ("sys/kernel/random/entropy_avail", self.entropy),
             ("sys/kernel/hung_task_detect_count", self.hung),
@@ -195,6 +208,21 @@ class Kernel(Collector):
         booted = number_after(b"\n" + self._text("stat"), b"\nbtime ")
         if booted is not None:
             yield self.boot_time(booted)
+        if self._has_dpkg is None:
+            self._has_dpkg = os.path.exists(self.below_root(DPKG))
+        if self._has_dpkg:
+            yield self.reboot_required(int(self._waits_for_restart()))
+
+    def below_root(self, path: str) -> str:
+        """Return where a path of the host is found."""
+        return self.host.root.rstrip("/") + path
+
+    def _waits_for_restart(self) -> bool:
+        if os.path.exists(self.below_root(f"/run/{REBOOT}")):
+            return True
+        # A link to /run would lead from the root of the host into that of the agent's container.
+        is_link = os.path.islink(self.below_root(OLD_RUN))  # noqa: PTH114 - of a text
+        return not is_link and os.path.exists(self.below_root(f"{OLD_RUN}/{REBOOT}"))
 
     def _text(self, name: str) -> bytes:
         """Return what the file holds; empty when it cannot be read."""

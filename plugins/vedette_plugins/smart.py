@@ -61,9 +61,9 @@ class SmartConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exclude: Annotated[
         tuple[str, ...], Meta(description="Globs of disks that are not asked.")
     ] = ("fd*", "mmcblk*", "mtdblock*", "nbd*", "pmem*", "rbd*", "sr*", "vd*", "xvd*")  # fmt: skip
-    answer_within: Annotated[Duration, Meta(description="How long one disk may take to answer.")] = (
-        Duration(10.0)
-    )
+    answer_within: Annotated[
+        Duration, Meta(description="How long one disk may take to answer.")
+    ] = Duration(10.0)
 
 
 class Smart(Collector):

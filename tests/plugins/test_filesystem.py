@@ -167,9 +167,36 @@ def test_an_asked_for_mount_is_read_whatever_its_type(here: Callable[..., Any]) 
 
 
 def test_types_are_chosen_by_globs_too(here: Callable[..., Any]) -> None:
-    mounts = ROOT, ("t", "/tmp", "tmpfs"), ("n", "/n", "nfs4"), ("t", "/run/user/0", "tmpfs")
+    mounts = ROOT, ("t", "/x", "tmpfs"), ("n", "/n", "nfs4"), ("t", "/run/user/0", "tmpfs")
     now = here(*mounts, include_types=["tmp*"], exclude_types=["nfs*"])
+    assert points(now.read()) == {"/", "/x"}
+
+
+SHARED = [("tmpfs", point, "tmpfs") for point in ("/run", "/tmp", "/dev/shm")]
+
+
+def test_the_tmpfs_that_services_share_are_read_and_no_other(here: Callable[..., Any]) -> None:
+    points_of_others = ("/run/lock", "/run/user/0", "/sys/fs/cgroup", "/dev", "/dev/shm/x", "/t")
+    others = [("tmpfs", point, "tmpfs") for point in points_of_others]
+    now = here(ROOT, *SHARED, *others, ("ram", "/mnt/ram", "ramfs"))
+    assert points(now.read()) == {"/", "/run", "/tmp", "/dev/shm"}
+
+
+def test_what_is_no_tmpfs_at_such_a_place_is_read_like_anywhere(here: Callable[..., Any]) -> None:
+    now = here(ROOT, ("/dev/b", "/tmp", "ext4"), ("o", "/run", "overlay"))
     assert points(now.read()) == {"/", "/tmp"}
+
+
+@pytest.mark.parametrize("config", [{"exclude_types": ["tmpfs"]}, {"exclude": ["/[rt]*", "/dev*"]}])
+def test_a_shared_tmpfs_can_be_left_out(here: Callable[..., Any], config: Any) -> None:
+    assert points(here(ROOT, *SHARED, **config).read()) == {"/"}
+
+
+def test_a_file_of_the_host_that_a_container_has_in_dev_is_not_read(
+    here: Callable[..., Any],
+) -> None:
+    now = here(("o", "/", "overlay"), ("/dev/b", "/dev/termination-log", "ext4"))
+    assert points(now.read()) == {"/"}
 
 
 def test_of_a_filesystem_mounted_twice_the_shorter_path_is_read(
@@ -292,7 +319,7 @@ def test_paths_are_looked_up_below_the_root_of_the_host(stage: Callable[..., Any
 
 
 def test_nothing_to_read_is_unavailable(here: Callable[..., Any]) -> None:
-    now = here(("tmpfs", "/run", "tmpfs"))
+    now = here(("tmpfs", "/run/lock", "tmpfs"))
     with pytest.raises(Unavailable, match="no filesystem"):
         now.collector.probe()
 

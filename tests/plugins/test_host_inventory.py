@@ -58,6 +58,10 @@ FILES = {
     "proc/7/comm": "nginx\n",
     "proc/8/comm": "redis-server\n",
     "root/etc/os-release": 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12"\n',
+    "sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc\n",
+    "sys/kernel/security/lsm": "lockdown,capability,yama,apparmor",
+    "sys/class/watchdog/watchdog0/identity": "iTCO_wdt\n",
+    "sys/class/watchdog/watchdog0/bootstatus": "0\n",
     "sys/block/sda/size": "2097152\n",
     "sys/block/sda/device/model": "SAMSUNG MZ7LH960\n",
     "sys/block/sda/queue/rotational": "0\n",
@@ -105,7 +109,14 @@ def test_a_server_is_described(server: Host) -> None:
         },
         ("memory", "ram"): {"total": 1 << 20, "swap_total": 2 << 20, "numa_nodes": 1},
         ("os", "debian"): {"version": "12", "description": "Debian GNU/Linux 12"},
-        ("kernel", "linux"): {"release": "6.1.0-28-amd64", "version": "#1 SMP Debian 6.1.119-1"},
+        ("kernel", "linux"): {
+            "release": "6.1.0-28-amd64",
+            "version": "#1 SMP Debian 6.1.119-1",
+            "clock_source": "tsc",
+            "lsm": "lockdown,capability,yama,apparmor",
+            "watchdog": "iTCO_wdt",
+            "started_by_watchdog": False,
+        },
         ("disk", "sda"): {
             "size": 1 << 30,
             "rotational": False,
@@ -163,6 +174,40 @@ def test_a_guest_without_firmware_tables_is_known_by_its_processor(tmp_path: Pat
     assert ("virtualization", "hypervisor") in described(fake_proc(tmp_path, files))
 
 
+@pytest.mark.parametrize(
+    ("files", "mode"),
+    [
+        ({"sys/fs/selinux/enforce": "1"}, "enforcing"),
+        ({"sys/fs/selinux/enforce": "0", "root/etc/selinux/config": ""}, "permissive"),
+        ({"root/etc/selinux/config": "SELINUX=disabled\n"}, "disabled"),
+        ({}, None),
+    ],
+)
+def test_the_mode_of_selinux_is_what_the_kernel_does(
+    tmp_path: Path, files: dict[str, str], mode: str | None
+) -> None:
+    found = described(fake_proc(tmp_path, {**FILES, **files}))
+    assert found["kernel", "linux"].facts.get("selinux") == mode
+
+
+@pytest.mark.parametrize(
+    ("status", "by_it"), [("0", False), ("32", True), ("33", True), ("1", False)]
+)
+def test_a_host_that_its_watchdog_has_reset_says_so(
+    tmp_path: Path, status: str, by_it: bool
+) -> None:
+    files = {**FILES, "sys/class/watchdog/watchdog0/bootstatus": status}
+    facts = described(fake_proc(tmp_path, files))["kernel", "linux"].facts
+    assert (facts["watchdog"], facts["started_by_watchdog"]) == ("iTCO_wdt", by_it)
+
+
+def test_a_watchdog_that_tells_no_status_is_named_all_the_same(tmp_path: Path) -> None:
+    files = {**FILES, "sys/class/watchdog/watchdog0/bootstatus": ""}
+    facts = described(fake_proc(tmp_path, files))["kernel", "linux"].facts
+    assert facts["watchdog"] == "iTCO_wdt"
+    assert "started_by_watchdog" not in facts
+
+
 def test_an_empty_host_has_a_machine_and_no_more(tmp_path: Path) -> None:
     assert [one.kind for one in describe_host(fake_proc(tmp_path, {}))] == ["machine"]
 
@@ -205,6 +250,9 @@ def test_this_host_is_described_as_psutil_sees_it() -> None:
     assert cpu.facts["logical"] == psutil.cpu_count()
     assert found["memory", "ram"].facts["total"] == psutil.virtual_memory().total
     assert found["kernel", "linux"].facts["release"] == platform.release()
+    source = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    if source.exists():
+        assert found["kernel", "linux"].facts["clock_source"] == source.read_text().strip()
 
 
 def test_a_server_of_this_process_is_found() -> None:

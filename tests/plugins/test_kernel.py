@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,21 @@ from hypothesis import strategies as st
 
 from vedette.api import Unavailable
 from vedette_plugins.kernel import Kernel, register_collectors
+
+
+@pytest.fixture(scope="module", autouse=True)
+def root_beside_proc() -> Iterator[None]:
+    """Let a collector on a tree of files find the host's root there too."""
+    inherited = Kernel.below_root
+
+    def below_root(self: Kernel, path: str) -> str:
+        if self.host.proc == "/proc":
+            return inherited(self, path)
+        return f"{Path(self.host.proc).parent}/root{path}"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Kernel, "below_root", below_root)
+        yield
 
 
 def test_the_plugin_registers_the_collector() -> None:
@@ -83,6 +98,40 @@ def test_a_taint_is_told_as_one_whatever_its_flags(stage: Callable[..., Any]) ->
     assert seen == [0, 1, 1]
 
 
+REBOOT = "vedette.host.reboot_required"
+
+
+@pytest.mark.parametrize("folder", ["run", "var/run"])
+def test_an_update_that_waits_for_a_restart_is_told_within_a_minute(
+    stage: Callable[..., Any], folder: str
+) -> None:
+    here = stage(Kernel)
+    here.write("proc/uptime", b"1 1\n")
+    here.write("root/var/lib/dpkg/status", b"")
+    seen = [here.values()[REBOOT]]
+    here.write(f"root/{folder}/reboot-required", b"*** System restart required ***\n")
+    seen += [here.values(after_s=30.0)[REBOOT] for _ in range(2)]
+    (here.folder / "root" / folder / "reboot-required").unlink()
+    seen.append(here.values(after_s=60.0)[REBOOT])
+    assert seen == [0, 0, 1, 0]
+
+
+def test_a_host_without_dpkg_never_waits_for_a_restart(stage: Callable[..., Any]) -> None:
+    here = stage(Kernel)
+    here.write("proc/uptime", b"1 1\n")
+    here.write("root/run/reboot-required", b"")
+    assert REBOOT not in here.values()
+
+
+def test_a_link_out_of_the_hosts_root_is_not_followed(stage: Callable[..., Any]) -> None:
+    here = stage(Kernel)
+    here.write("proc/uptime", b"1 1\n")
+    here.write("root/var/lib/dpkg/status", b"")
+    here.write("container/run/reboot-required", b"")
+    (here.folder / "root/var/run").symlink_to(here.folder / "container/run")
+    assert here.values()[REBOOT] == 0
+
+
 def test_only_faults_and_a_lack_of_file_handles_can_raise_a_finding() -> None:
     assert {one.name for one in Kernel.instruments() if one.alarm != "never"} == {
         "vedette.kernel.file_handles.utilization",
@@ -109,3 +158,11 @@ def test_this_hosts_numbers_are_those_of_its_files(
     )
     by_hand = int((files / "fs" / "dentry-state").read_text().split()[0])
     assert cached == pytest.approx(by_hand, rel=0.2)
+
+
+def test_this_host_waits_for_a_restart_if_its_packages_say_so(
+    read_here: Callable[..., dict[str, float]],
+) -> None:
+    if not Path("/var/lib/dpkg").exists():
+        pytest.skip("no dpkg here")
+    assert read_here(Kernel)[REBOOT] == Path("/run/reboot-required").exists()

@@ -19,17 +19,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import ClassVar, NamedTuple
 
-from agreement_readings import BLOCK, KIB, SECTOR, TCP, TICK, Reading, by_psutil, by_state, hand
+from agreement_readings import BLOCK, KIB, SECTOR, TCP, TICK, Reading, by_state
 
 PATIENCE_S = 20
 SPOKEN = {**os.environ, "LC_ALL": "C"}
 
 
 class Source(NamedTuple):
-    """Where numbers come from: the program that must be there, and how it is asked."""
+    """Where numbers come from: the program that must be there, and how it is asked.
+
+    ``wraps`` is where its own counters begin anew, 0 if they do not.
+    """
 
     program: str
     read: Callable[[], Reading]
+    wraps: int = 0
 
 
 def output(*command: str) -> str:
@@ -188,8 +192,6 @@ def ip() -> Reading:
 
 
 SOURCES = {
-    "hand": Source("", hand),
-    "psutil": Source("", by_psutil),
     "vmstat_s": Source("vmstat", vmstat_s),
     "vmstat_d": Source("vmstat", vmstat_d),
     "ss": Source("ss", ss),
@@ -200,7 +202,7 @@ SOURCES = {
     "lscpu": Source("lscpu", lscpu),
     "nproc": Source("nproc", nproc),
     "who": Source("who", who),
-    "nstat": Source("nstat", nstat),
+    "nstat": Source("nstat", nstat, wraps=1 << 32),
     "ip": Source("ip", ip),
 }
 
@@ -290,8 +292,7 @@ class Sar(Meter):
     """``sar``: everything its collector knows, read back with ``sadf`` as JSON."""
 
     program = "sar"
-    #: What is an amount as it stands; all else is a rate, or a share in percent.
-    AMOUNTS = ("memory", "kernel", "queue", "net-sock", "net-sock6", "hugepages")
+    LABELS: ClassVar = ("cpu", "intr", "disk-device", "iface")
 
     def command(self, folder: str) -> list[str]:
         return ["sar", "-A", "-o", f"{folder}/sar", str(self.seconds), "1"]
@@ -302,15 +303,15 @@ class Sar(Meter):
         statistics |= statistics.pop("network") | statistics.pop("psi", {})
         found: Reading = {}
         for activity, rows in statistics.items():
-            factor = 1 if activity in self.AMOUNTS else self.seconds
+            # Rates become amounts, percentages of the time shares, and of waiting seconds.
+            factor = 0.01 if activity == "cpu-load" else self.seconds
+            factor *= 0.01 if activity.startswith("psi-") else 1
             for row in rows if isinstance(rows, list) else [rows]:
                 labels = [str(v) for k, v in row.items() if k in self.LABELS]
                 for name, value in row.items():
                     if isinstance(value, int | float):
                         found[" ".join([activity, *labels, name])] = value * factor
         return found
-
-    LABELS: ClassVar = ("cpu", "intr", "disk-device", "iface")
 
 
 METERS = {meter.program: meter for meter in (Iostat, Vmstat, Sar)}

@@ -100,19 +100,25 @@ def mounts() -> list[tuple[str, str, str]]:
 def hand() -> Reading:
     """Read the kernel's files without any helper of the collectors."""
     found: Reading = {}
-    for part in (_by_hand_cpu, _by_hand_memory, _by_hand_disk, _by_hand_network, _by_hand_rest):
-        found |= dict(part())
+    parts = (_cpu, _pressure, _memory, _disk, _interfaces, _protocols, _sockets, _kernel)
+    for part in (*parts, _processes, _timex):
+        with suppress(OSError):  # what this kernel does not have
+            for name, value in part():
+                found[name] = value
     return found
 
 
-def _by_hand_cpu() -> Iterator[tuple[str, float]]:
+def _cpu() -> Iterator[tuple[str, float]]:
     sums = [0] * len(MODES)
     for line in _text("/proc/stat").splitlines():
         words = line.split()
         if re.fullmatch(r"cpu\d+", words[0]):
-            sums = [old + int(new) for old, new in zip(sums, words[1:], strict=False)]
-        elif len(words) == 2:
-            yield words[0], int(words[1])
+            ticks = [int(word) for word in words[1 : len(MODES) + 1]]
+            sums = [old + new for old, new in zip(sums, ticks, strict=True)]
+            for mode, new in zip(MODES, ticks, strict=True):
+                yield f"{words[0].removeprefix('cpu')} {mode}", new * TICK
+        else:
+            yield f"stat {words[0]}", int(words[1])
     yield from ((f"cpu {mode}", ticks * TICK) for mode, ticks in zip(MODES, sums, strict=True))
     for file in ("interrupts", "softirqs"):
         total = 0
@@ -122,9 +128,6 @@ def _by_hand_cpu() -> Iterator[tuple[str, float]]:
             total += count if name not in ("ERR", "MIS") else 0
             yield f"{file} {name}", count
         yield f"{file} total", total
-    for path in Path("/proc/pressure").glob("*"):
-        for kind, total_us in re.findall(r"^(\w+) .*total=(\d+)", path.read_text(), re.MULTILINE):
-            yield f"pressure {path.name} {kind}", int(total_us) / 1e6
     for minutes, load in zip((1, 5, 15), os.getloadavg(), strict=True):
         yield f"load {minutes}", load
     online = _text("/sys/devices/system/cpu/online").strip().split(",")
@@ -132,7 +135,13 @@ def _by_hand_cpu() -> Iterator[tuple[str, float]]:
     yield "cpus", sum(part[-1] - part[0] + 1 for part in ends)
 
 
-def _by_hand_memory() -> Iterator[tuple[str, float]]:
+def _pressure() -> Iterator[tuple[str, float]]:
+    for path in Path("/proc/pressure").glob("*"):
+        for kind, total_us in re.findall(r"^(\w+) .*total=(\d+)", path.read_text(), re.MULTILINE):
+            yield f"pressure {path.name} {kind}", int(total_us) / 1e6
+
+
+def _memory() -> Iterator[tuple[str, float]]:
     for name, amount, unit in re.findall(
         r"^(\S+):\s+(\d+)( kB)?$", _text("/proc/meminfo"), re.MULTILINE
     ):
@@ -141,14 +150,14 @@ def _by_hand_memory() -> Iterator[tuple[str, float]]:
         yield name, int(amount)
 
 
-def _by_hand_disk() -> Iterator[tuple[str, float]]:
+def _disk() -> Iterator[tuple[str, float]]:
     for disk in disks():
         for name, count in zip(BLOCK, _ints(f"/sys/block/{disk}/stat"), strict=False):
             factor = SECTOR if name.endswith("bytes") else 0.001 if name.endswith("_s") else 1
             yield f"{disk} {name}", count * factor
 
 
-def _by_hand_network() -> Iterator[tuple[str, float]]:
+def _interfaces() -> Iterator[tuple[str, float]]:
     for name in interfaces():
         folder = Path(f"/sys/class/net/{name}")
         for path in (folder / "statistics").iterdir():
@@ -156,6 +165,9 @@ def _by_hand_network() -> Iterator[tuple[str, float]]:
         yield f"{name} up", (folder / "operstate").read_text().strip() in ("up", "unknown")
         yield f"{name} mtu", int((folder / "mtu").read_text())
         yield f"{name} carrier_changes", int((folder / "carrier_changes").read_text())
+
+
+def _protocols() -> Iterator[tuple[str, float]]:
     for file in ("snmp", "netstat"):
         lines = iter(_text(f"/proc/net/{file}").splitlines())
         for names, values in zip(lines, lines, strict=True):
@@ -164,6 +176,9 @@ def _by_hand_network() -> Iterator[tuple[str, float]]:
                 yield table.rstrip(":") + column, int(value)
     for name, value in re.findall(r"^(\w+)\s+(\d+)$", _text("/proc/net/snmp6"), re.MULTILINE):
         yield name, int(value)
+
+
+def _sockets() -> Iterator[tuple[str, float]]:
     for line in (_text("/proc/net/sockstat") + _text("/proc/net/sockstat6")).splitlines():
         table, rest = line.split(":")
         for name, value in re.findall(r"(\w+) (\d+)", rest):
@@ -179,7 +194,7 @@ def _by_hand_network() -> Iterator[tuple[str, float]]:
         yield f"softnet {name}", sum(int(one, 16) for one in column)
 
 
-def _by_hand_rest() -> Iterator[tuple[str, float]]:
+def _kernel() -> Iterator[tuple[str, float]]:
     yield "uptime", time.clock_gettime(time.CLOCK_BOOTTIME)
     given, unused, most = _ints("/proc/sys/fs/file-nr")
     yield from {"files": given - unused, "files most": most}.items()
@@ -189,6 +204,9 @@ def _by_hand_rest() -> Iterator[tuple[str, float]]:
     for name in ("count", "max"):
         with suppress(OSError):
             yield f"conntrack {name}", _ints(f"/proc/sys/net/netfilter/nf_conntrack_{name}")[0]
+
+
+def _processes() -> Iterator[tuple[str, float]]:
     states: Counter[str] = Counter(dict.fromkeys("RSDTZ", 0))
     threads = 0
     for path in Path("/proc").glob("[0-9]*/status"):
@@ -198,7 +216,6 @@ def _by_hand_rest() -> Iterator[tuple[str, float]]:
             threads += int(re.findall(r"^Threads:\s+(\d+)", text, re.MULTILINE)[0])
     yield from by_state(states)
     yield "threads", threads
-    yield from _timex()
 
 
 def by_state(letters: Counter[str]) -> Iterator[tuple[str, float]]:
@@ -274,11 +291,12 @@ def of_process(pid: int) -> Reading:
     """Return what one process has used, for what is told by executable."""
     one = psutil.Process(pid)
     times, moved = one.cpu_times(), one.io_counters()
+    listing = 1 if pid == os.getpid() else 0  # which psutil holds open while it counts
     return {
         "cpu": times.user + times.system + times.children_user + times.children_system,
         "written": moved.write_bytes,
         "resident": one.memory_info().rss,
-        "files": one.num_fds(),
+        "files": one.num_fds() - listing,
         "threads": one.num_threads(),
     }
 

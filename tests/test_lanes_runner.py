@@ -136,6 +136,12 @@ def test_stretched_it_is_due_at_multiples_of_the_longer_interval_with_the_same_d
     assert (status.interval_s, status.configured_s) == (20.0, 5.0)
 
 
+def test_a_multiple_that_was_slept_over_is_made_up_for_once() -> None:
+    bench = Bench(interval_s=5.0)
+    seconds = [0, 1, 4, 7, 8, 9, 10, 16, 17, 20]  # the schedule came late to 5 and to 15
+    assert [second for second in seconds if bench.runner.due(T0 + second * S)] == [0, 7, 10, 16, 20]
+
+
 def test_an_absent_source_rests_and_is_probed_after_one_minute_then_two() -> None:
     bench = Bench()
 

@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -87,7 +88,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--processes", type=int, default=300)
     options = parser.parse_args()
-    here = sum(name.isdecimal() for name in os.listdir("/proc"))
+    here = sum(path.name.isdecimal() for path in Path("/proc").iterdir())
     missing = min(CHILDREN_MAX, max(0, options.processes - here))
     children = [subprocess.Popen(["sleep", "600"]) for _ in range(missing)]
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
@@ -130,6 +129,8 @@ def fields(type_: type[msgspec.Struct]) -> dict[str, FieldInfo]:
 
 def nearest(word: str, known: Iterable[str], *, other: str = "; known: ") -> str:
     """Return ", did you mean 'x'?", or failing that what is known, when it is little."""
+    from difflib import get_close_matches  # needed for mistakes only
+
     words = sorted(known)
     by_lower = {w.lower(): w for w in words}
     close = get_close_matches(word[:_COMPARED].lower(), by_lower, n=1, cutoff=0.6)

@@ -180,6 +180,7 @@ class Runner:
         self._troubles = 0
         self._absences = 0
         self._not_before_ns = 0
+        self._looked_ns: int | None = None
         self._read_tick_ns = self._read_ns = 0
         self._ticks = self._late = self._skipped = self._failures = 0
         self._invalid = self._cut = 0
@@ -210,8 +211,15 @@ class Runner:
     # ------------------------------------------------------------ asked by the scheduler
 
     def due(self, tick_ns: int) -> bool:
-        """Tell whether it is to run at this tick: a multiple of its interval, and no pause."""
-        return tick_ns % self.interval_ns == 0 and self._monotonic_ns() >= self._not_before_ns
+        """Tell whether it is to run at this tick: a multiple of its interval, and no pause.
+
+        A tick that comes late is one, too, when a multiple lies between it and the one before.
+        """
+        looked_ns, self._looked_ns = self._looked_ns, tick_ns
+        interval_ns = self.interval_ns
+        missed = looked_ns is not None and tick_ns // interval_ns > looked_ns // interval_ns
+        is_time = missed or tick_ns % interval_ns == 0
+        return is_time and self._monotonic_ns() >= self._not_before_ns
 
     def wants(self, tick_ns: int, fresh_ns: int) -> bool:
         """Tell whether a reading off schedule makes sense: it is well, idle, its last one older."""

@@ -158,10 +158,15 @@ def test_shutdown_returns_although_a_hook_hangs() -> None:
     assert not scheduler.running
 
 
-def test_the_agent_gets_along_without_asyncio() -> None:
-    code = "import sys, vedette.agent; print('asyncio' in sys.modules); import asyncio; asyncio.run"
+def test_the_agent_loads_neither_asyncio_nor_multiprocessing_and_others_may() -> None:
+    code = (
+        "import sys, vedette.agent\n"
+        "print('asyncio' in sys.modules, 'multiprocessing' in sys.modules)\n"
+        "import asyncio, apscheduler.executors.pool\n"
+        "asyncio.run, apscheduler.executors.pool.ProcessPoolExecutor"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "False False\n"
 
 
 def test_an_apscheduler_that_needs_more_of_asyncio_gets_the_real_one(tmp_path: Path) -> None:
@@ -169,16 +174,18 @@ def test_an_apscheduler_that_needs_more_of_asyncio_gets_the_real_one(tmp_path: P
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "util.py").write_text("from asyncio import iscoroutinefunction, get_event_loop\n")
+    (package / "schedulers").mkdir()
+    (package / "schedulers" / "background.py").write_text("")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from vedette.lanes._lighter import without_asyncio\n"
-        "with without_asyncio():\n    from apscheduler.util import get_event_loop\n"
+        "from vedette.lanes._lighter import lighter\n"
+        "with lighter():\n    from apscheduler.util import get_event_loop\n"
         "print(sys.modules['asyncio'].run.__module__)"
     )
     # The package vedette.lanes itself imports APScheduler: the module is loaded alone.
     code = code.replace(
-        "from vedette.lanes._lighter import without_asyncio",
-        f"import runpy; without_asyncio = runpy.run_path({_lighter.__file__!r})['without_asyncio']",
+        "from vedette.lanes._lighter import lighter",
+        f"import runpy; lighter = runpy.run_path({_lighter.__file__!r})['lighter']",
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "asyncio.runners\n"

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 #: A counter not read for longer than this has no rate for the time between: a gap, not an average.
 MAX_GAP_NS = 120_000_000_000
 #: Rows by which the arrays grow, at least.
-GROWTH_MIN = 128
+GROWTH_MIN = 64
 #: Columns of slack behind the ring, as a part of it: the newest ticks move once per slack.
 SLACK = 1 / 16
 

@@ -42,7 +42,7 @@ class AgentSection(msgspec.Struct, frozen=True):
     settle: Annotated[
         Duration,
         Meta(description="How long after a start reports come every 10 seconds."),
-    ] = Duration(300)
+    ] = Duration(120)
     state_dir: Annotated[
         str,
         Meta(

@@ -1,9 +1,10 @@
-"""Keep asyncio out of a process that has no use for it.
+"""Keep what the agent has no use for out of memory while APScheduler is imported.
 
-APScheduler 3 imports ``asyncio.iscoroutinefunction`` to tell coroutines from functions. Here no job
-is a coroutine, and asyncio with all that it loads takes 1.4 MiB. While APScheduler is imported,
-``asyncio`` is a module with that one function; where that is not enough, or asyncio is loaded
-anyway, the real one is used.
+APScheduler 3 imports ``asyncio.iscoroutinefunction`` to tell coroutines from functions, and its
+pools of threads and processes for who names no executor. Here no job is a coroutine and the only
+executor is our own; asyncio and multiprocessing with all that they load take 2 MiB. While
+APScheduler is imported, small modules stand in for them; where that is not enough, or the real ones
+are loaded anyway, those are used. Nothing of it is left behind for others to find.
 """
 
 from __future__ import annotations
@@ -14,23 +15,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
-#: Everything of APScheduler that reaches asyncio.
-REACHES = "apscheduler.util"
+#: What stands in for a module: the names that APScheduler takes from it when it is imported.
+STAND_INS: dict[str, dict[str, Any]] = {
+    "asyncio": {"iscoroutinefunction": inspect.iscoroutinefunction},
+    "apscheduler.executors.pool": {"ThreadPoolExecutor": None},
+}
+#: Everything of APScheduler that is used here.
+NEEDED = ("apscheduler.util", "apscheduler.schedulers.background")
 
 
 @contextmanager
-def without_asyncio() -> Iterator[None]:
+def lighter() -> Iterator[None]:
     """Import APScheduler inside of it."""
-    if "asyncio" not in sys.modules:
-        stand_in = ModuleType("asyncio")
-        stand_in.iscoroutinefunction = inspect.iscoroutinefunction  # type: ignore[attr-defined]
-        sys.modules["asyncio"] = stand_in
-        try:
-            import_module(REACHES)
-        except ImportError:  # it needs more of asyncio than that: let it have all
-            sys.modules.pop("apscheduler", None)
-        finally:
-            if sys.modules.get("asyncio") is stand_in:
-                del sys.modules["asyncio"]
+    placed = {}
+    for name, content in STAND_INS.items():
+        if name not in sys.modules:
+            placed[name] = sys.modules[name] = ModuleType(name)
+            vars(placed[name]).update(content)
+    try:
+        for name in NEEDED:
+            import_module(name)
+    except ImportError:  # it needs more than that: let it have all
+        for name in [name for name in sys.modules if name.partition(".")[0] == "apscheduler"]:
+            del sys.modules[name]
+    finally:
+        for name, module in placed.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
     yield

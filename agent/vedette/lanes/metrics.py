@@ -1,7 +1,7 @@
 """Report how the collectors themselves are doing, as metrics of the agent.
 
 What hardly ever moves is left out until there is something to say, and from then on is there for
-good: of a collector without troubles there are three series, of one that rests none.
+good: of a collector without troubles there are two series, of one that rests none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from vedette.lanes.account import AgentCost
 from vedette.lanes.runner import CollectorStatus
 
 #: The most series there can be for one collector, and for the agent.
-PER_COLLECTOR, OF_THE_AGENT = 9, 1
+PER_COLLECTOR, OF_THE_AGENT = 8, 1
 
 _BY_NAME = ("vedette.collector.name",)
 
@@ -38,14 +38,6 @@ class RunnerMetrics(Collector):
         "vedette.collector.duration",
         "s",
         "Time the collector's last tick took.",
-        _BY_NAME,
-        resource="agent",
-        alarm="never",
-    )
-    samples = counter(
-        "vedette.collector.samples",
-        "{sample}",
-        "Readings the collector delivered.",
         _BY_NAME,
         resource="agent",
         alarm="never",
@@ -119,7 +111,7 @@ class RunnerMetrics(Collector):
         self._stretched: set[str] = set()
 
     def collect(self) -> Iterator[Sample]:
-        """Yield three readings per collector that runs, more for what was in trouble."""
+        """Yield two readings per collector that runs, more for what was in trouble."""
         utilization = self._cost().utilization
         if utilization is not None:
             yield self.budget(utilization)
@@ -131,7 +123,6 @@ class RunnerMetrics(Collector):
         name = status.name
         yield self.cpu_time(status.cpu_s, name)
         yield self.duration(status.duration_s, name)
-        yield self.samples(float(status.samples_total), name)
         if status.interval_s != status.configured_s:
             self._stretched.add(name)
         if name in self._stretched:

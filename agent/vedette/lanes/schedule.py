@@ -6,8 +6,8 @@ after a suspend it counts through every tick that was missed before the schedule
 the last away: ``AlignedTrigger`` computes. Its scheduler sleeps until the next run time as it saw
 it, so a clock set back by an hour would stop everything for that hour: ``TickScheduler`` notices.
 Its executors run each job on a thread of a pool and log it: ``LaneExecutor`` only says which
-interval is due; lanes do the rest. And asyncio, which it imports for one function, is kept out: see
-``vedette.lanes._lighter``.
+interval is due; lanes do the rest. What it imports and never needs here is
+kept out: see ``vedette.lanes._lighter``.
 
 All times are UTC. One wake-up serves every job that is due at the same moment.
 """
@@ -21,9 +21,9 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from vedette.lanes._lighter import without_asyncio
+from vedette.lanes._lighter import lighter
 
-with without_asyncio():
+with lighter():
     from apscheduler.executors.base import BaseExecutor
     from apscheduler.job import Job
     from apscheduler.schedulers.background import BackgroundScheduler

@@ -26,6 +26,25 @@ LIMIT_SCANS = 30
 _OPEN_FILES = b"\nMax open files "
 
 
+def resident_pages(proc: str, pid: int) -> int | None:
+    """Return the resident pages of a process, exact; None when it is gone.
+
+    What /proc/PID/stat says leaves out what Linux 6.2 and later have not added up yet, up to some
+    pages per CPU: much on a large host, for a small process.
+    """
+    try:
+        descriptor = os.open(f"{proc}/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        values = numbers(os.read(descriptor, LONGEST).split(None, 2)[1:2])
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return values[0] if values else None
+
+
 class Octets(NamedTuple):
     """Bytes read from and written to disks."""
 

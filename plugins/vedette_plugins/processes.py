@@ -29,7 +29,7 @@ import msgspec
 from msgspec import Meta
 
 from vedette.api import Collector, Sample, Unavailable, Usage, counter, gauge, hookimpl, updown
-from vedette_plugins._process_details import Octets, OpenFiles, Traffic
+from vedette_plugins._process_details import Octets, OpenFiles, Traffic, resident_pages
 from vedette_plugins._process_table import Changes, Table, cpu_spent
 from vedette_plugins._procfs import LONGEST_TEXT, KernelFile, number_after, numbers
 from vedette_plugins._suspects import (
@@ -285,9 +285,21 @@ class Processes(WatchSeries, Collector):
         for name in held:
             if spent is not None:
                 yield self.cpu(min(1.0, ticks[name] / capacity), name)
-            yield self.memory(table.executables[name].resident * self.page, name)
+        exact = self._exact(held)
+        for name in held:
+            yield self.memory(exact.get(name, table.executables[name].resident) * self.page, name)
         for name, count in self._open_files(held).items():
             yield self.files(count, name)
+
+    def _exact(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the exact resident pages of executables with few processes."""
+        table = self._table
+        few = {name: 0 for name in names if 0 < table.executables[name].users <= FILES_MOST}
+        for pid, one in table.processes.items():
+            if one.name in few and not one.is_kernel:
+                pages = resident_pages(self.host.proc, pid)
+                few[one.name] += one.resident if pages is None else pages
+        return few
 
     def _open_files(self, names: Iterable[str]) -> dict[str, int]:
         """Count the open files of executables with few processes, where all can be counted."""

@@ -132,6 +132,18 @@ def test_an_executable_stays_for_a_while_after_it_left_the_top(stage: Callable[.
     assert names(here.read()) == {"is"}
 
 
+def test_memory_of_the_few_that_are_shown_is_exact_not_what_stat_says(
+    stage: Callable[..., Any],
+) -> None:
+    here = stage(Processes)
+    lay(here, line(7, b"web", pages=100), line(8, b"web", pages=50), line(9, b"db", pages=9))
+    here.write("proc/7/statm", b"900 130 20 1 0 60 0\n")
+    values = here.values()
+    usage = "process.memory.usage{process.executable.name=%s}"
+    assert values[usage % "web"] == (130 + 50) * 4096
+    assert values[usage % "db"] == 9 * 4096
+
+
 def test_executables_that_take_turns_are_bounded(stage: Callable[..., Any]) -> None:
     here = stage(Processes, top=2)
     for turn in range(12):

@@ -278,18 +278,21 @@ def assert_survives() -> Callable[..., None]:
             stage = Stage(kind(kind.Config()), Path(folder))
             if "statvfs" in told:
                 answer_for(stage.collector, told["statvfs"])
-            for tree in (*trees, trees[0]):
-                stage.lay(tree)
-                for name in names:
-                    path = stage.folder / name
-                    if path.exists():
-                        stage.write(name, garbled(data, path.read_bytes()))
-                        if data.draw(st.integers(0, 9)) == 0:
-                            path.unlink()
-                try:
-                    stage.read(data.draw(st.floats(0, 10)))
-                except (Unavailable, OSError):
-                    continue
-            stage.collector.close()
+            try:
+                for tree in (*trees, trees[0]):
+                    stage.lay(tree)
+                    for name in names:
+                        path = stage.folder / name
+                        if path.exists():
+                            stage.write(name, garbled(data, path.read_bytes()))
+                            if data.draw(st.integers(0, 9)) == 0:
+                                path.unlink()
+                    try:
+                        stage.read(data.draw(st.floats(0, 10)))
+                    except (Unavailable, OSError):
+                        continue
+            finally:
+                # Whatever ends an example, one that drew too much too, leaves nothing open.
+                stage.collector.close()
 
     return assert_no_crash

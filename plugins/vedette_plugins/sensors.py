@@ -10,7 +10,7 @@ own critical limit, and by the chip's own alarms; a value alone says nothing to 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -25,12 +25,11 @@ from vedette.api import (
     gauge,
     hookimpl,
 )
-from vedette_plugins._procfs import Choice, printable
+from vedette_plugins._attributes import names, word
+from vedette_plugins._procfs import Choice
 
 #: Ticks between two looks at which sensors there are.
 LOOK_EVERY = 30
-#: No sensor file is longer.
-LONGEST = 64
 #: Readings beyond these are a broken sensor (in the unit of the metric).
 SANE = {"Cel": (-100.0, 400.0), "rpm": (0.0, 1e6), "V": (-1e4, 1e4), "A": (-1e5, 1e5)}
 _SENSOR = ["hw.id", "hw.name"]
@@ -156,12 +155,12 @@ class Sensors(Collector):
             self._look()
         self._ticks += 1
         for sensor in self._sensors:
-            raw = read_number(sensor.path)
+            raw = signed(sensor.path)
             if raw is None:
                 continue
             yield from self._samples(sensor, raw * sensor.scale)
         for chip, paths in self._alarms.items():
-            states = [state for state in map(read_number, paths) if state is not None]
+            states = [state for state in map(signed, paths) if state is not None]
             if states:
                 yield self.alarms(sum(1 for state in states if state > 0), chip)
 
@@ -195,7 +194,7 @@ class Sensors(Collector):
         self._sensors = list(chosen.values())[: self.config.max_sensors]
 
     def _chip(self, folder: str) -> Iterator[Sensor]:
-        chip = read_text(f"{folder}/name") or "chip"
+        chip = word(f"{folder}/name") or "chip"
         # The limits and alarms of an excluded chip are not read either: it would wake up.
         if self._choice.verdict(f"{chip}/") is False:
             return
@@ -204,7 +203,7 @@ class Sensors(Collector):
             device = os.path.basename(folder)
         alarms = []
         kinds = self._kinds()
-        for name in listed(folder):
+        for name in names(folder):
             path = f"{folder}/{name}"
             if name.endswith("_alarm"):
                 alarms.append(path)
@@ -215,20 +214,20 @@ class Sensors(Collector):
             if known is None or what not in ("input", "average"):
                 continue
             instrument, scale = known
-            label = read_text(f"{folder}/{channel}_label") or channel
+            label = word(f"{folder}/{channel}_label") or channel
             critical = 0.0
             if kind == "temp":
-                critical = (read_number(f"{folder}/{channel}_crit") or 0.0) * scale
+                critical = (signed(f"{folder}/{channel}_crit") or 0.0) * scale
             yield Sensor(
                 instrument,
                 path,
-                shown(f"{chip}/{device}/{channel}"),
+                f"{chip}/{device}/{channel}",
                 label,
                 scale,
                 critical if 20.0 <= critical <= 150.0 else 0.0,
             )
         if alarms:
-            self._alarms[shown(f"{chip}/{device}")] = alarms
+            self._alarms[f"{chip}/{device}"] = alarms
 
     def _kinds(self) -> dict[str, tuple[Instrument, float]]:
         return {
@@ -246,62 +245,34 @@ class Sensors(Collector):
         for folder in folders(base):
             zone = os.path.basename(folder)
             if zone.startswith("thermal_zone"):
-                kind = read_text(f"{folder}/type") or zone
+                kind = word(f"{folder}/type") or zone
                 yield Sensor(self.temperature, f"{folder}/temp", zone, kind, 1e-3)
 
     def _rapl(self, base: str) -> Iterator[Sensor]:
         for folder in folders(base):
             if os.access(f"{folder}/energy_uj", os.R_OK):
                 zone = os.path.basename(folder)
-                label = read_text(f"{folder}/name") or zone
-                yield Sensor(self.energy, f"{folder}/energy_uj", shown(zone), label, 1e-6)
+                label = word(f"{folder}/name") or zone
+                yield Sensor(self.energy, f"{folder}/energy_uj", zone, label, 1e-6)
 
     def _supplies(self, base: str) -> Iterator[Sensor]:
         for folder in folders(base):
-            name = shown(os.path.basename(folder))
-            kind = read_text(f"{folder}/type")
-            if kind == "Battery" and read_text(f"{folder}/scope") != "Device":
+            name = os.path.basename(folder)
+            kind = word(f"{folder}/type")
+            if kind == "Battery" and word(f"{folder}/scope") != "Device":
                 yield Sensor(self.charge, f"{folder}/capacity", name, kind, 0.01)
             elif kind in ("Mains", "USB"):
                 yield Sensor(self.online, f"{folder}/online", name, kind, 1.0)
 
 
-def folders(base: str) -> Sequence[str]:
+def folders(base: str) -> list[str]:
     """Return the folders (or links to such) below one, in order; none when there is none."""
-    return [f"{base}/{name}" for name in listed(base)]
+    return [f"{base}/{name}" for name in names(base)]
 
 
-def listed(base: str) -> list[str]:
-    """Return the names in a folder, in order; none when it cannot be listed."""
-    try:
-        with os.scandir(base) as entries:
-            return sorted(entry.name for entry in entries)
-    except OSError:
-        return []
-
-
-def shown(name: str) -> str:
-    """Return a name from the file system as it may be shown."""
-    return printable(os.fsencode(name))
-
-
-def read_text(path: str) -> str:
-    """Return the text of a small file, without its line break; empty when it cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return ""
-    try:
-        return printable(os.read(descriptor, LONGEST).strip())
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)
-
-
-def read_number(path: str) -> float | None:
-    """Return the whole number in a small file; None when there is none."""
-    text = read_text(path)
+def signed(path: str) -> float | None:
+    """Return the whole number in a small file, which may be negative; None when there is none."""
+    text = word(path)
     digits = text.removeprefix("-")
     return float(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else None
 

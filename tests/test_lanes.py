@@ -45,6 +45,10 @@ class Shared(Scripted):
     may_block = False
 
 
+class Seldom(Scripted):
+    may_block = "seldom"
+
+
 class Absent(Scripted):
     """Has no source until the test says so."""
 
@@ -116,7 +120,7 @@ class Bench:
     def settled(self) -> None:
         """Wait until every lane has done its work."""
         until = time.monotonic() + 10
-        lanes = (self.lanes._shared, *self.lanes._own.values())
+        lanes = (*self.lanes._shared.values(), *self.lanes._own.values())
         while not all(lane.idle for lane in lanes):
             assert time.monotonic() < until
             time.sleep(0.001)
@@ -286,10 +290,10 @@ def test_a_tick_that_waited_behind_a_hang_is_not_run_beside_the_new_lane(
     one.sleep(1.5)
     one.lanes.request("cpu")
     assert gate.inside.wait(10)
-    hung = one.lanes._shared
+    hung = one.lanes._shared["shared"]
     one.lanes.tick(S, T0 + one.passed_ns // S * S)  # waits behind the request
     one.tick()
-    assert one.lanes._shared is not hung
+    assert one.lanes._shared["shared"] is not hung
     assert one.names(1) == [("other",)]
     before = len(other.threads)
     gate.open.set()
@@ -306,9 +310,9 @@ def test_one_that_hangs_in_the_shared_lane_keeps_the_thread_and_the_others_go_on
     one.tick()
     assert gate.inside.wait(10)
     one.tick()
-    # What was read before the hang is delivered, the rest of that tick is lost, the next is whole.
-    assert one.names(2) == [("first",), ("first", "last")]
-    assert one.status("last").skipped == 1
+    # What was read before the hang is delivered, the rest comes late, and the next tick is whole.
+    assert one.names(3) == [("first",), ("first", "last"), ("last",)]
+    assert (one.status("first").skipped, one.status("last").skipped) == (0, 0)
     for _ in range(3):
         one.tick()
         assert one.names(1) == [("first", "last")]
@@ -336,7 +340,100 @@ def test_a_result_that_came_in_time_for_the_new_lane_is_delivered(
     assert gate.inside.wait(10)
     one.tick()
     gate.open.set()
-    assert one.names(2) == [("slow",), ("well",)]
+    assert one.names(3) == [("slow",), ("well",), ("well",)]
+
+
+def test_those_that_seldom_block_share_a_lane_and_one_that_often_does_leaves_it(
+    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = bench(well=Seldom())
+
+    def dawdle() -> None:
+        one.sleep(0.3)
+
+    well, slow = Seldom(), Seldom(dawdle)
+    one = bench(well=well, slow=slow, quick=Shared())
+    for _ in range(8):
+        one.tick()
+        one.settled()
+        one.passed_ns = one.passed_ns // S * S
+    assert set(well.threads) == {"vedette-unhurried"}
+    assert slow.threads == ["vedette-unhurried"] * 3 + ["vedette-slow"] * 5
+    assert (one.status("slow").late, one.status("slow").samples_total) == (0, 8)
+    assert caplog.text.count("too slow for the unhurried lane") == 1
+
+
+def test_one_that_hangs_in_the_unhurried_lane_is_waited_for_until_the_next_look(
+    bench: Callable[..., Bench],
+) -> None:
+    gate = Gate()
+    stuck, last = Seldom(gate), Seldom()
+    stuck.interval_s = last.interval_s = 10.0  # type: ignore[misc]
+    one = bench(stuck=stuck, last=last)
+    one.sleep(9)
+    one.tick()
+    assert gate.inside.wait(10)
+    one.lanes.look_after()  # no time has passed
+    assert one.status("stuck").lane == "unhurried"
+    one.tick()
+    assert one.names(1) == [("last",)]
+    gate.open.set()
+    assert one.names(1) == [("stuck",)]  # a second is within its deadline
+    assert (one.status("stuck").lane, one.status("stuck").late) == ("stuck", 0)
+    assert one.status("last").lane == "unhurried"
+
+
+def test_the_schedule_goes_on_when_one_hangs_in_the_lane_that_keeps_it() -> None:
+    gate = Gate()
+    gate.open.set()
+    got: queue.SimpleQueue[tuple[Frame, ...]] = queue.SimpleQueue()
+    lanes = Lanes(
+        [
+            Assignment(one, 0.1, name=name)
+            for name, one in {"stuck": Shared(gate), "own": Scripted()}.items()
+        ],
+        got.put,
+        base_interval_s=0.1,
+        max_series=10,
+    )
+    lanes.start()
+    own = 0
+    gate.open.clear()
+    gate.inside.clear()
+    assert gate.inside.wait(10)
+    while not got.empty():
+        got.get()
+    until = time.monotonic() + 10
+    while own < 5 and time.monotonic() < until:
+        lanes.look_after()
+        time.sleep(0.02)
+        while not got.empty():
+            own += sum(frame.collector == "own" for frame in got.get())
+    gate.open.set()
+    lanes.stop(1.0)
+    assert own >= 5
+
+
+def test_a_schedule_without_a_thread_gets_one_as_soon_as_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    got: queue.SimpleQueue[tuple[Frame, ...]] = queue.SimpleQueue()
+    one = Assignment(Shared(), 0.1, name="well")
+    lanes = Lanes([one], got.put, base_interval_s=0.1, max_series=10)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        lanes.start()
+        lanes.look_after()
+    assert got.empty()
+    lanes.look_after()
+    try:
+        assert got.get(timeout=10)[0].collector == "well"
+    finally:
+        lanes.stop(1.0)
 
 
 def test_one_that_dawdles_in_the_shared_lane_is_moved_out_for_good(
@@ -565,7 +662,10 @@ def test_among_hanging_and_raising_ones_the_healthy_keep_every_tick() -> None:
         max_series=10,
     )
     lanes.start()
-    time.sleep(6)
+    started = time.monotonic()
+    while time.monotonic() - started < 6:
+        time.sleep(0.1)
+        lanes.look_after()
     started = time.monotonic()
     lanes.stop(1.0)
     assert time.monotonic() - started < 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,7 +42,7 @@ def test_ticks_follow_each_other_without_drift() -> None:
 
 
 def test_a_suspend_of_a_night_costs_one_tick_not_a_burst() -> None:
-    scheduler = TickScheduler(lambda _i, _t: None, lambda: None)
+    scheduler = TickScheduler(lambda _i, _t: None)
     scheduler.every(S)
     job = scheduler.get_jobs()[0]
     scheduler.start(paused=True)
@@ -60,7 +59,7 @@ def test_a_suspend_of_a_night_costs_one_tick_not_a_burst() -> None:
 
 
 def test_a_clock_set_back_an_hour_does_not_stall_the_schedule() -> None:
-    scheduler = TickScheduler(lambda _i, _t: None, lambda: None)
+    scheduler = TickScheduler(lambda _i, _t: None)
     scheduler.every(S)
     scheduler.every(10 * S)
     scheduler.start(paused=True)
@@ -74,7 +73,7 @@ def test_a_clock_set_back_an_hour_does_not_stall_the_schedule() -> None:
 
 
 def test_a_clock_set_back_a_little_does_not_repeat_a_tick() -> None:
-    scheduler = TickScheduler(lambda _i, _t: None, lambda: None)
+    scheduler = TickScheduler(lambda _i, _t: None)
     scheduler.every(S)
     scheduler.start(paused=True)
     try:
@@ -123,39 +122,33 @@ def test_a_running_schedule_submits_exact_multiples_and_is_silent(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     got: list[tuple[int, int]] = []
-    enough = threading.Event()
-
-    def submit(interval_ns: int, tick_ns: int) -> None:
-        got.append((interval_ns, tick_ns))
-        if len(got) >= 12:
-            enough.set()
-
-    scheduler = TickScheduler(submit, lambda: None)
+    scheduler = TickScheduler(lambda interval_ns, tick_ns: got.append((interval_ns, tick_ns)))
     scheduler.every(S // 20)
     scheduler.every(S // 10)
     with caplog.at_level(logging.INFO):
         scheduler.start()
-        assert enough.wait(10)
+        until = time.monotonic() + 10
+        while len(got) < 12 and time.monotonic() < until:
+            time.sleep(scheduler.turn())
         scheduler.shutdown()
+    assert len(got) >= 12
     assert all(tick_ns % interval_ns == 0 for interval_ns, tick_ns in got)
     assert len(set(got)) == len(got)
     assert caplog.records == []
 
 
-def test_shutdown_returns_although_a_hook_hangs() -> None:
-    free, entered = threading.Event(), threading.Event()
-
-    def hang() -> None:
-        entered.set()
-        free.wait(30)
-
-    scheduler = TickScheduler(lambda _i, _t: None, hang)
-    scheduler.every(S // 20)
+def test_it_asks_for_a_turn_when_a_job_comes_that_may_be_due_sooner() -> None:
+    asked: list[bool] = []
+    scheduler = TickScheduler(lambda _i, _t: None, lambda: asked.append(True))
+    scheduler.every(10 * S)
     scheduler.start()
-    assert entered.wait(10)
-    scheduler.shutdown(timeout_s=0.05)
-    free.set()
-    assert not scheduler.running
+    assert len(asked) == 1
+    assert 0 < scheduler.turn() <= 10
+    scheduler.every(S)
+    assert len(asked) == 2
+    assert 0 < scheduler.turn() <= 1
+    scheduler.shutdown()
+    assert scheduler.turn() > 100
 
 
 def test_the_agent_loads_neither_asyncio_nor_multiprocessing_and_others_may() -> None:
@@ -176,7 +169,7 @@ def test_an_apscheduler_that_needs_more_of_asyncio_gets_the_real_one(tmp_path: P
     (package / "__init__.py").write_text("")
     (package / "util.py").write_text("from asyncio import iscoroutinefunction, get_event_loop\n")
     (package / "schedulers").mkdir()
-    (package / "schedulers" / "background.py").write_text("")
+    (package / "schedulers" / "base.py").write_text("")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from vedette.lanes._lighter import lighter\n"

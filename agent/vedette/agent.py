@@ -160,6 +160,7 @@ class Agent:
             request=self._request,
             notify=self._incident_changed,
             heartbeat=self._heartbeat,
+            look_after=self._look_after,
         )
         self.lanes = self._make_lanes()
         self.control = ControlServer(
@@ -306,6 +307,9 @@ class Agent:
 
     def _shipped(self) -> None:
         self.shipper.wake()
+
+    def _look_after(self) -> None:
+        self.lanes.look_after()  # others after a reload
 
     def _request(self, resource: str) -> None:
         self.lanes.request(resource)

@@ -336,7 +336,8 @@ class Collector(ABC):
     #: Deadline of one ``collect()``; None: half the interval.
     timeout_s: ClassVar[float | None] = None
     #: False only for what cannot wait on anything but the kernel (/proc, /sys): shares one thread.
-    may_block: ClassVar[bool] = True
+    #: ``seldom`` for what can, but hardly ever takes 250 ms: shares another. True: a thread alone.
+    may_block: ClassVar[bool | Literal["seldom"]] = True
     #: ``process`` runs it in a child that is killed at the deadline.
     isolation: ClassVar[Isolation] = "lane"
     #: Resources for which its usages can name a suspect: it is asked for a fresh reading then.

@@ -110,6 +110,7 @@ class InventoryTask(Collector):
     name = "inventory"
     interval_s = 60.0
     timeout_s = 20.0
+    may_block = "seldom"
     source = "describe_host of all plugins"
 
     items = updown(

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds a tick waits for collectors that were due and have not delivered.
 GRACE_S = 0.4
+#: Seconds between looks at whether the collectors are held up, and without frames a wait for them.
+LOOK_EVERY_S = 0.5
+SILENCE_S = 1.5
 #: Batches of frames that may wait; beyond it the oldest are dropped and counted.
 QUEUE_MAX = 256
 #: A tick this far behind the last one means that the clock was set back.
@@ -95,6 +98,7 @@ class Pipeline:
         request: Callable[[str], None] = lambda resource: None,
         notify: Callable[[IncidentChange], None] = lambda change: None,
         heartbeat: Callable[[View], Mapping[str, otlp.AttributeValue]] = lambda view: {},
+        look_after: Callable[[], None] = lambda: None,
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -118,6 +122,8 @@ class Pipeline:
         self.beat = monotonic()
         self._request = request
         self._notify = notify
+        self._look_after = look_after
+        self._looked_at = monotonic()
         self._wall_ns = wall_ns
         self._monotonic = monotonic
         # The simple kind wakes its reader once per item; the other's lock makes that twice.
@@ -180,7 +186,10 @@ class Pipeline:
     def _run(self) -> None:
         while not (self._stopping.is_set() and self._queue.empty()):
             self.beat = self._monotonic()
-            timeout = 2.0
+            if self.beat - self._looked_at >= LOOK_EVERY_S:
+                self._looked_at = self.beat
+                self._guarded(self._look_after)
+            timeout = SILENCE_S
             if self._open_tick is not None:
                 timeout = max(0.0, self._open_until - self._monotonic())
             try:

@@ -37,6 +37,7 @@ class Bcache(Collector):
     name = "bcache"
     source = "/sys/fs/bcache"
     interval_s = 10.0
+    may_block = "seldom"
 
     requests = counter(
         "vedette.bcache.requests",

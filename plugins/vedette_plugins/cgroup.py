@@ -77,6 +77,7 @@ class Cgroup(ContainerSeries, ServiceSeries, Collector):
     Config = CgroupConfig
     source = "/sys/fs/cgroup"
     interval_s = 10.0
+    may_block = "seldom"
 
     count = updown(
         "vedette.container.count",

@@ -51,6 +51,7 @@ class CpuFrequency(Collector):
     Config = CpuFrequencyConfig
     source = f"/sys/{FOLDER}/cpu*/{CURRENT}"
     interval_s = 10.0
+    may_block = "seldom"
 
     lowest = gauge(
         "vedette.cpu.frequency.min",

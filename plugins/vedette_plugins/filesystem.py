@@ -92,6 +92,7 @@ class Filesystem(Collector):
     Config = FilesystemConfig
     source = "statvfs(2) for the mounts of /proc/self/mountinfo"
     interval_s = 10.0
+    may_block = "seldom"
     timeout_s = 5.0
 
     usage = updown(

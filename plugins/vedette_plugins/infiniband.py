@@ -35,6 +35,7 @@ class Infiniband(Collector):
 
     name = "infiniband"
     interval_s = 10.0
+    may_block = "seldom"
     source = "/sys/class/infiniband/DEVICE/ports/PORT/counters"
 
     up = gauge(

@@ -21,6 +21,7 @@ class Ipvs(Collector):
 
     name = "ipvs"
     interval_s = 10.0
+    may_block = "seldom"
     source = "/proc/net/ip_vs"
 
     connections = counter(

@@ -56,6 +56,7 @@ class NetworkLink(Collector):
     name = "network_link"
     Config = NetworkLinkConfig
     interval_s = 10.0
+    may_block = "seldom"
     source = "/sys/class/net"
 
     up = gauge(

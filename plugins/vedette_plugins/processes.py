@@ -105,6 +105,7 @@ class Processes(WatchSeries, Collector):
     Config = ProcessesConfig
     source = "/proc/PID/stat"
     interval_s = 10.0
+    may_block = "seldom"
     explains = ("cpu", "memory", "disk", "process")
 
     count = updown(

@@ -34,6 +34,7 @@ class Raid(Collector):
     name = "raid"
     source = "/proc/mdstat, /sys/block/*/md"
     interval_s = 10.0
+    may_block = "seldom"
 
     degraded = updown(
         "vedette.raid.degraded",

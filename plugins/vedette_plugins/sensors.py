@@ -70,6 +70,7 @@ class Sensors(Collector):
     name = "sensors"
     Config = SensorsConfig
     interval_s = 10.0
+    may_block = "seldom"
     source = "/sys/class/hwmon"
 
     temperature = gauge(

@@ -88,6 +88,7 @@ class Sockets(Collector):
     name = "sockets"
     Config = SocketsConfig
     interval_s = 10.0
+    may_block = "seldom"
     source = "sock_diag netlink, /proc/net/sockstat, /proc/net/sockstat6"
 
     count = updown(

@@ -26,6 +26,7 @@ class Wireless(Collector):
 
     name = "wireless"
     interval_s = 10.0
+    may_block = "seldom"
     source = "/proc/net/wireless"
 
     quality = gauge(

@@ -65,6 +65,7 @@ class Zfs(Collector):
     Config = ZfsConfig
     source = "/proc/spl/kstat/zfs"
     interval_s = 10.0
+    may_block = "seldom"
 
     degraded = gauge(
         "vedette.zfs.pool.degraded",

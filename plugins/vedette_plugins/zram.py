@@ -24,6 +24,7 @@ class Zram(Collector):
     name = "zram"
     source = "/sys/block/zram*/mm_stat"
     interval_s = 10.0
+    may_block = "seldom"
 
     original = updown(
         "vedette.memory.zram.original",

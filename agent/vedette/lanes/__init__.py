@@ -1,14 +1,16 @@
 """Run every collector on time, whatever the others do.
 
-Collectors that only read the kernel share one lane and one wake-up; each that may block has a lane
-of its own. In the shared lane a collector that misses its deadline three times, or hangs at the
-next tick, is moved into a lane of its own for good: when it hangs, it keeps the thread it hangs in,
-and the others go on in a new one. So there is at most one thread per lane, and none is ever started
-for a collector that has not come back. The lane of one that rests has no thread until its source is
-looked for again.
+Collectors that only read the kernel share one lane and one wake-up; those that may block, but
+seldom do, share another, which is unhurried; each that often blocks has a lane of its own. A
+collector that makes others wait too long three times, or hangs, is moved into a lane of its own for
+good: when it hangs, it keeps the thread it hangs in, and the others go on in a new one, with what
+that tick still owes them. So there is at most one thread per lane, and none is ever started for a
+collector that has not come back. A lane in which all rest has no thread until a source is looked
+for again.
 
-Cost: one wake-up per tick for the scheduler and one for each lane with something due. There is one
-scheduled job per interval, not per collector: a job costs more than most ticks do.
+Cost: one wake-up per tick for each lane with something due; the shared lane, in which something
+always is, takes the schedule's turns. There is one scheduled job per interval, not per collector: a
+job costs more than most ticks do.
 
 The agent's own counters are read in the shared lane every 10 s; then the costs are reckoned, and
 intervals are stretched when the CPU budget asks for it.
@@ -26,7 +28,7 @@ from vedette.lanes.account import Account, AgentCost
 from vedette.lanes.budget import Budget
 from vedette.lanes.lane import Deliver, Lane, Work
 from vedette.lanes.metrics import OF_THE_AGENT, PER_COLLECTOR, RunnerMetrics
-from vedette.lanes.runner import Assignment, CollectorStatus, Runner
+from vedette.lanes.runner import SHARED, UNHURRIED, Assignment, CollectorStatus, Runner
 from vedette.lanes.schedule import TickScheduler
 
 __all__ = ["AgentCost", "Assignment", "Budget", "CollectorStatus", "Lanes", "RunnerMetrics"]
@@ -86,14 +88,22 @@ class Lanes:
         )
         # Guards which lane a collector is in; held while ticks and requests are handed out.
         self._lock = threading.RLock()
-        shared = tuple(runner for runner in self._runners if runner.lane == "shared")
-        self._shared = Lane("shared", (*shared, metrics), deliver)
+        self._scheduler = TickScheduler(self._plan, self._wake)
+        self._shared = {
+            name: Lane(name, tuple(one for one in runners if one.lane == name), deliver, turn)
+            for name, runners, turn in (
+                (SHARED, (*self._runners, metrics), self._turn),
+                (UNHURRIED, self._runners, None),
+            )
+        }
         self._own: dict[str, Lane] = {}
+        # Ticks for the other lanes, while the shared lane is still at its own.
+        self._later: list[tuple[Lane, int]] = []
+        self._turn_at = 0.0
         self._intervals: dict[int, list[Lane]] = {self._base_ns: []}
         for runner in self._runners:
-            if runner.lane != "shared":
+            if runner.lane not in self._shared:
                 self._add(Lane(runner.name, (runner,), deliver), runner)
-        self._scheduler = TickScheduler(self.tick, self.look_after)
 
     def start(self) -> None:
         """Start all lanes and the schedule.
@@ -102,8 +112,9 @@ class Lanes:
         second, and counters have a reading to reckon their first rate from.
         """
         tick_ns = self._clock_ns() // self._base_ns * self._base_ns
-        for lane in (self._shared, *self._own.values()):
-            lane.submit(Work(tick_ns, lane.runners, scheduled=False))
+        for lane in (*self._shared.values(), *self._own.values()):
+            if lane.runners:
+                lane.submit(Work(tick_ns, lane.runners, scheduled=False))
         for interval_ns in self._intervals:
             self._scheduler.every(interval_ns)
         self._scheduler.start()
@@ -112,9 +123,9 @@ class Lanes:
         """End within the timeout; collectors are closed in their lanes, a hung one is left."""
         deadline = time.monotonic() + timeout_s
         if self._scheduler.running:
-            self._scheduler.shutdown(timeout_s=timeout_s / 4)
+            self._scheduler.shutdown()
         with self._lock:
-            lanes = (self._shared, *self._own.values())
+            lanes = (*self._shared.values(), *self._own.values())
         for lane in lanes:
             lane.stop()
         # Whoever waits for a worker process is freed after half the time, to be closed still.
@@ -139,7 +150,7 @@ class Lanes:
         with self._lock:
             for runner in self._runners:
                 if resource in runner.explains and runner.wants(tick_ns, fresh_ns):
-                    lane = self._own.get(runner.name, self._shared)
+                    lane = self._own.get(runner.name) or self._shared[runner.lane]
                     lane.submit(Work(tick_ns, (runner,), scheduled=False))
 
     def status(self) -> tuple[CollectorStatus, ...]:
@@ -150,28 +161,61 @@ class Lanes:
         """Return what the agent costs, as it was found last."""
         return self._account.agent
 
-    # ------------------------------------------------------------ called by the scheduler's thread
+    def look_after(self) -> None:
+        """Notice calls that do not return, and keep them from holding up others.
+
+        To be called every second or so, from a thread that is no lane's.
+        """
+        with self._lock:
+            overdue = [runner for runner in self._runners if runner.watch()]
+            if self._scheduler.running and not self._shared[SHARED].alive:
+                self._shared[SHARED].wake()  # the system gave no thread for it, or ended it
+            for lane in tuple(self._shared.values()):
+                current = lane.current
+                if current is not None and current in overdue:
+                    self._split(lane, current)
+                elif lane.idle:
+                    for runner in lane.runners:
+                        if runner.overstays:
+                            self._move(lane, runner)
+
+    # ------------------------------------------------------------ called in the shared lane
 
     def tick(self, interval_ns: int, tick_ns: int) -> None:
         """Hand a tick to the lanes it is meant for; count it as skipped where one is busy."""
+        self._plan(interval_ns, tick_ns)
+        self._hand_out()
+
+    def _turn(self) -> float:
+        """Take the schedule's turn; return the seconds until the next.
+
+        The shared lane comes first: others that were woken before it is done would only wait for
+        the interpreter's lock, and take it away at every system call. When it hangs, whoever goes
+        on with it hands out what waits.
+        """
+        if self._later:
+            self._hand_out()
+        else:
+            pause_s = self._scheduler.turn()
+            self._turn_at = time.monotonic() + pause_s
+        return 0.0 if self._later else self._turn_at - time.monotonic()
+
+    def _plan(self, interval_ns: int, tick_ns: int) -> None:
         with self._lock:
             if interval_ns == self._base_ns:
-                self._offer(self._shared, tick_ns)
-            for lane in self._intervals[interval_ns]:
+                self._offer(self._shared[SHARED], tick_ns)
+                self._later.append((self._shared[UNHURRIED], tick_ns))
+            self._later += [(lane, tick_ns) for lane in self._intervals[interval_ns]]
+
+    def _hand_out(self) -> None:
+        with self._lock:
+            later, self._later = self._later, []
+            for lane, tick_ns in later:
                 self._offer(lane, tick_ns)
 
-    def look_after(self) -> None:
-        """Notice calls that do not return, and keep them from holding up others."""
-        with self._lock:
-            overdue = [runner for runner in self._runners if runner.watch()]
-            shared = self._shared
-            current = shared.current
-            if current is not None and current in overdue:
-                self._split(current)
-            elif shared.idle:
-                for runner in shared.runners:
-                    if runner.overstays:
-                        self._move(runner)
+    def _wake(self) -> None:
+        """Let the schedule have a turn; its lane may be another by then."""
+        self._shared[SHARED].wake()
 
     def _take_stock(self) -> AgentCost:
         """Reckon all costs anew, in the tick of the agent's own counters."""
@@ -184,28 +228,32 @@ class Lanes:
             for runner in due:
                 runner.skip()
 
-    def _split(self, runner: Runner) -> None:
-        """Let a collector that hangs in the shared lane keep that thread; go on in a new one."""
-        hung = self._shared
+    def _split(self, hung: Lane, runner: Runner) -> None:
+        """Let a collector that hangs in a shared lane keep that thread; go on in a new one."""
+        name, turn = hung.name, hung.turn
         others = tuple(other for other in hung.runners if other is not runner)
-        fresh = Lane(hung.name, others, self._deliver)
         work = hung.cut_off(runner)
         if work is None:  # it came back just now
             return
-        log.warning("collector=%s hangs in the shared lane: it keeps it to itself", runner.name)
-        self._shared = fresh
+        log.warning("collector=%s hangs in the %s lane: it keeps it to itself", runner.name, name)
+        fresh = self._shared[name] = Lane(name, others, self._deliver, turn)
         self._adopt(runner, hung)
-        for other in work.runners[work.runners.index(runner) + 1 :]:
-            other.skip()
         if work.frames:
             self._deliver(tuple(work.frames))
+        waiting = work.runners[work.runners.index(runner) + 1 :]
+        # Beside the next tick, not in its place.
+        if waiting and not fresh.submit(Work(work.tick_ns, waiting, scheduled=False)):
+            for other in waiting:
+                other.skip()
+        if turn is not None:
+            fresh.wake()
 
-    def _move(self, runner: Runner) -> None:
-        """Give a collector that came back late too often a lane of its own."""
-        lane = Lane(runner.name, (runner,), self._deliver)
-        log.warning("collector=%s too slow for the shared lane: moved to its own", runner.name)
-        self._shared.runners = tuple(other for other in self._shared.runners if other is not runner)
-        self._adopt(runner, lane)
+    def _move(self, lane: Lane, runner: Runner) -> None:
+        """Give a collector that took too long too often a lane of its own."""
+        name = runner.name
+        log.warning("collector=%s too slow for the %s lane: moved to its own", name, lane.name)
+        lane.runners = tuple(other for other in lane.runners if other is not runner)
+        self._adopt(runner, Lane(name, (runner,), self._deliver))
 
     def _adopt(self, runner: Runner, lane: Lane) -> None:
         """Take up a lane that became one collector's own while the schedule was running."""
@@ -221,8 +269,9 @@ class Lanes:
     def _check(self) -> None:
         """Refuse what could not be scheduled; the configuration has been checked before."""
         names = [runner.name for runner in self._runners]
+        taken = (SHARED, UNHURRIED, RunnerMetrics.name)
         for runner in self._runners:
-            if names.count(runner.name) > 1 or runner.name in ("shared", RunnerMetrics.name):
+            if names.count(runner.name) > 1 or runner.name in taken:
                 raise ValueError(f"the collector name {runner.name!r} is taken")
             if runner.interval_ns <= 0 or runner.interval_ns % self._base_ns:
                 raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -40,12 +41,23 @@ class Lane:
 
     A thread that hangs in a collector cannot be ended. ``cut_off`` therefore makes the lane, its
     thread included, that collector's own, and gives back what the others had to say.
+
+    With ``turn`` the lane keeps the schedule beside its work: its thread calls it, first at once,
+    then after the seconds that it returned, or when it is woken. Such a lane always has a thread.
     """
 
-    def __init__(self, name: str, runners: tuple[Runner, ...], deliver: Deliver) -> None:
+    def __init__(
+        self,
+        name: str,
+        runners: tuple[Runner, ...],
+        deliver: Deliver,
+        turn: Callable[[], float] | None = None,
+    ) -> None:
         self.name = name
         self.runners = runners
         self._deliver = deliver
+        self.turn = turn
+        self._turn_at = 0.0
         self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._work: Work | None = None
@@ -58,6 +70,11 @@ class Lane:
     def idle(self) -> bool:
         """Whether it has nothing to do."""
         return not self._ticks and not self._requests
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has a thread."""
+        return self._thread is not None
 
     @property
     def current(self) -> Runner | None:
@@ -78,6 +95,12 @@ class Lane:
                 self._requests += 1
             self._inbox.put(work)
         return True
+
+    def wake(self) -> None:
+        """Take a turn of the schedule now; starts the thread if need be."""
+        with self._lock:
+            if not self._stopping and self._have_thread():
+                self._inbox.put(None)
 
     def _have_thread(self) -> bool:
         """Start the thread unless there is one; False when the system gives none."""
@@ -104,6 +127,7 @@ class Lane:
             if work is None or work.current is not runner or work.cut_off:
                 return None
             work.cut_off = True
+            self.turn = None
             self.name = runner.name
             self.runners = (runner,)
             return work
@@ -126,10 +150,7 @@ class Lane:
 
     def _loop(self) -> None:
         while not self._stopping:
-            try:
-                work = self._inbox.get(timeout=IDLE_S)
-            except queue.Empty:
-                continue
+            work = self._next()
             if work is not None:
                 self._perform(work)
                 if self._ended():
@@ -137,10 +158,26 @@ class Lane:
         for runner in self.runners:
             runner.close()
 
+    def _next(self) -> Work | None:
+        """Wait for work, a turn of the schedule, or a sign to look again."""
+        turn, patience_s = self.turn, IDLE_S
+        if turn is not None:
+            patience_s = max(0.0, self._turn_at - time.monotonic())
+        try:
+            work = self._inbox.get(patience_s > 0, patience_s)
+        except queue.Empty:
+            work = None
+        if work is None and turn is not None and not self._stopping:
+            pause_s = turn()
+            self._turn_at = time.monotonic() + pause_s
+        return work
+
     def _ended(self) -> bool:
         """Let go of the thread when nothing is to do before a probe, which is a while away."""
         with self._lock:
-            if self._stopping or not self.idle or not all(one.parked for one in self.runners):
+            if self._stopping or self.turn is not None or not self.idle:
+                return False
+            if not all(one.parked for one in self.runners):
                 return False
             self._thread = None
             return True

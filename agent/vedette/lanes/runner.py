@@ -34,8 +34,13 @@ log = logging.getLogger(__name__)
 State = Literal["starting", "ok", "resting", "failing", "stuck", "stopped"]
 
 S = 1_000_000_000
+#: The lanes of many: of collectors that cannot block, and of those that seldom do.
+SHARED, UNHURRIED = "shared", "unhurried"
 #: Deadline in the shared lane, where one collector makes the others wait.
 SHARED_TIMEOUT_S = 0.1
+#: In the unhurried lane a reading may take longer, but not often, and nobody waits longer than that
+#: for one that hangs.
+UNHURRIED_OFTEN_NS, UNHURRIED_MOST_NS = S // 4, S // 2
 #: Exceptions, late ticks or missed deadlines in a row before a collector is in trouble.
 IN_A_ROW = 3
 #: Longest pause of a collector in trouble.
@@ -79,9 +84,11 @@ class Assignment(msgspec.Struct, frozen=True):
         return self.collector.timeout_s if self.timeout_s is None else self.timeout_s
 
     @property
-    def shared(self) -> bool:
-        """Whether it begins in the shared lane."""
-        return self.isolation == "lane" and not self.collector.may_block
+    def lane(self) -> str:
+        """The lane it begins in."""
+        if self.isolation == "lane" and self.collector.may_block != True:  # noqa: E712 - "seldom"
+            return UNHURRIED if self.collector.may_block else SHARED
+        return self.label
 
 
 class CollectorStatus(msgspec.Struct, frozen=True):
@@ -150,7 +157,7 @@ class Runner:
         self.most_stretch = most_stretch(self.configured_ns)
         #: Share of one core, CPU seconds of a tick and per reading, as they were found last.
         self.cost: tuple[float | None, float | None, float | None] = (None, None, None)
-        self.lane = "shared" if assignment.shared else self.name
+        self.lane = assignment.lane
         self._overruns = self._good = 0
         self._timeout_s = assignment.deadline_s
         self._clock_ns, self._monotonic_ns = clock_ns, monotonic_ns
@@ -206,7 +213,7 @@ class Runner:
         """The deadline of one tick in the lane it is in now."""
         if self._timeout_s is not None:
             return round(self._timeout_s * S)
-        return round(SHARED_TIMEOUT_S * S) if self.lane == "shared" else self.configured_ns // 2
+        return round(SHARED_TIMEOUT_S * S) if self.lane == SHARED else self.configured_ns // 2
 
     # ------------------------------------------------------------ asked by the scheduler
 
@@ -235,14 +242,16 @@ class Runner:
             self._skipped += 1
 
     def watch(self) -> bool:
-        """Look at the call in progress; returns True while one is past its deadline."""
+        """Look at the call in progress; returns True while it takes too long for its lane."""
         call = self._call
         if call is None:
             return False
         with self._lock:
             elapsed_ns = self._monotonic_ns() - call.started_ns
-            if self._call is not call or elapsed_ns <= call.timeout_ns:
+            if self._call is not call:
                 return False
+            if elapsed_ns <= call.timeout_ns:
+                return self.lane == UNHURRIED and elapsed_ns > UNHURRIED_MOST_NS
             if not call.late:
                 call.late = True
                 self._late += 1
@@ -252,7 +261,7 @@ class Runner:
 
     @property
     def overstays(self) -> bool:
-        """Whether it missed its deadline too often to go on making others wait."""
+        """Whether it took too long too often to go on making others wait."""
         return self._overruns >= IN_A_ROW
 
     def move_to(self, lane: str) -> None:
@@ -342,7 +351,7 @@ class Runner:
         return call
 
     def _probe(self) -> bool:
-        shortest = SHARED_PROBE_TIMEOUT_NS if self.lane == "shared" else PROBE_TIMEOUT_NS
+        shortest = SHARED_PROBE_TIMEOUT_NS if self.lane == SHARED else PROBE_TIMEOUT_NS
         call = self._begin("probe", max(shortest, self.timeout_ns))
         cpu_ns = time.thread_time_ns()
         error: BaseException | None = None
@@ -390,6 +399,9 @@ class Runner:
     def _book_success(self, call: _Call, reading: Reading) -> None:
         self._troubles = self._absences = self._not_before_ns = 0
         self._good += 1
+        if self.lane == UNHURRIED and self._duration_ns > UNHURRIED_OFTEN_NS:
+            self._overruns += 1
+            self._good = 0
         if self._good >= FORGIVEN_AFTER:
             self._overruns = 0
         self._invalid += reading.invalid + reading.duplicates

@@ -6,8 +6,9 @@ after a suspend it counts through every tick that was missed before the schedule
 the last away: ``AlignedTrigger`` computes. Its scheduler sleeps until the next run time as it saw
 it, so a clock set back by an hour would stop everything for that hour: ``TickScheduler`` notices.
 Its executors run each job on a thread of a pool and log it: ``LaneExecutor`` only says which
-interval is due; lanes do the rest. What it imports and never needs here is
-kept out: see ``vedette.lanes._lighter``.
+interval is due; lanes do the rest. And it has no thread: the shared lane, which something is due in
+at every tick, takes its turns, so that a tick wakes one thread and not two. What APScheduler
+imports and never needs here is kept out: see ``vedette.lanes._lighter``.
 
 All times are UTC. One wake-up serves every job that is due at the same moment.
 """
@@ -26,7 +27,6 @@ from vedette.lanes._lighter import lighter
 with lighter():
     from apscheduler.executors.base import BaseExecutor
     from apscheduler.job import Job
-    from apscheduler.schedulers.background import BackgroundScheduler
     from apscheduler.schedulers.base import BaseScheduler
     from apscheduler.triggers.base import BaseTrigger
 
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+#: Without anything planned, a turn comes this often.
+IDLE_S = 3600.0
 
 
 def unix_ns(moment: datetime) -> int:
@@ -78,14 +80,20 @@ class LaneExecutor(BaseExecutor):
         self._submit(int(job.id), unix_ns(run_times[-1]))
 
 
-class TickScheduler(BackgroundScheduler):
-    """A background scheduler for aligned jobs; ``before`` is called at each wake-up, first."""
+class TickScheduler(BaseScheduler):
+    """A scheduler for aligned jobs without a thread: somebody calls ``turn`` when it says so.
 
-    def __init__(self, submit: Callable[[int, int], None], before: Callable[[], None]) -> None:
-        # Both talk per run at INFO.
+    ``submit`` gets interval and tick of each job that is due, ``wake`` is called when the next
+    turn has to come earlier than the last one said.
+    """
+
+    def __init__(
+        self, submit: Callable[[int, int], None], wake: Callable[[], None] = lambda: None
+    ) -> None:
+        # It talks per run at INFO.
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
-        self._before = before
         self._submit = submit
+        self._wake = wake
         self._due: list[tuple[int, int]] = []
         self._last = EPOCH
         super().__init__(
@@ -112,28 +120,25 @@ class TickScheduler(BackgroundScheduler):
                 self.modify_job(job.id, next_run_time=at)
 
     def start(self, paused: bool = False) -> None:
-        """Start the scheduler's thread."""
+        """Submit ticks from the next turn on."""
         super().start(paused)
 
-    def shutdown(self, wait: bool = True, timeout_s: float = 1.0) -> None:
-        """Stop waking lanes; returns when the scheduler's thread ended, or after the timeout."""
-        thread = self._thread
-        BaseScheduler.shutdown(self, wait=False)
-        self.wakeup()
-        if wait and thread is not None:
-            thread.join(timeout_s)
+    def shutdown(self, wait: bool = True) -> None:
+        """Submit no more ticks."""
+        super().shutdown(wait=False)
 
-    def _process_jobs(self) -> float | None:
-        try:
-            self._before()
-        except Exception:  # the schedule outlives a fault of the agent's own
-            log.exception("looking after the lanes failed")
+    def wakeup(self) -> None:
+        """Ask for a turn."""
+        self._wake()
+
+    def turn(self) -> float:
+        """Submit what is due; return the seconds until the next turn."""
         now = datetime.now(UTC)
         # A smaller step than the last sleep only makes that much longer a pause.
         if now < self._last:
             self.realign(now)
         self._last = now
-        seconds: float | None = super()._process_jobs()
+        seconds: float | None = self._process_jobs() if self.running else None
         # Last of all: a lane that is woken while this thread still holds the interpreter's lock
         # only wakes to wait for it.
         due, self._due = self._due, []
@@ -142,7 +147,7 @@ class TickScheduler(BackgroundScheduler):
                 self._submit(interval_ns, tick_ns)
             except Exception:
                 log.exception("a tick was not handed out")
-        return seconds
+        return IDLE_S if seconds is None else seconds
 
 
 def _nothing() -> None:

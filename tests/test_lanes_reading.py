@@ -190,3 +190,23 @@ def test_a_reason_is_one_printable_line() -> None:
     assert reason_of(KeyError()) == "KeyError"
     assert reason_of(MuteError()) == "MuteError"
     assert len(printable("x" * 1000)) == 200
+
+
+def test_series_that_are_no_longer_read_are_not_kept() -> None:
+    passing = gauge("test.passing", "1", "A value.", ["n"])
+
+    class Passing(Collector):
+        name = "passing"
+        value = passing
+        at = 0
+
+        def collect(self) -> Iterable[Sample]:
+            self.at += 1
+            return [passing(1.0, f"{self.at // 3}-{n}") for n in range(10)]
+
+    one = Reader(
+        Passing(NoConfig()), [passing], name="passing", max_series=100, monotonic_ns=lambda: 0
+    )
+    for _ in range(300):
+        read(one)
+    assert len(passing._series) == 10

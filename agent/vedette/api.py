@@ -217,6 +217,10 @@ class Instrument:
             found = self._series[values] = Series(self, tuple(str(value) for value in values))
         return found
 
+    def forget(self, series: Series) -> None:
+        """Let go of a series that is no longer read; it is made anew when it comes again."""
+        self._series.pop(series.values, None)
+
     def __call__(self, value: float, *values: str) -> Sample:
         """Make a reading of this instrument; see ``series`` for the attribute values."""
         return Sample(self._series.get(values) or self.series(*values), value)

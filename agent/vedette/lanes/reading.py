@@ -127,7 +127,10 @@ class Reader:
             return array("d", latest.values())
         if len(series) == len(self._series) and latest.keys() == self._known:
             return array("d", [latest[one] for one in self._series])
-        self._series, self._known = series, frozenset(series)
+        known = frozenset(series)
+        for one in self._known - known:
+            one.instrument.forget(one)
+        self._series, self._known = series, known
         return array("d", latest.values())
 
 

@@ -383,6 +383,42 @@ def test_one_that_hangs_in_the_unhurried_lane_is_waited_for_until_the_next_look(
     assert one.status("last").lane == "unhurried"
 
 
+def test_a_tick_of_both_shared_lanes_is_delivered_as_one_and_a_hang_loses_nothing_of_it() -> None:
+    gate = Gate()
+    gate.open.set()
+    got: queue.SimpleQueue[tuple[Frame, ...]] = queue.SimpleQueue()
+    collectors = {"quick": Shared(), "well": Seldom(), "stuck": Seldom(gate), "last": Seldom()}
+    lanes = Lanes(
+        [Assignment(one, 0.2, timeout_s=9.0, name=name) for name, one in collectors.items()],
+        got.put,
+        base_interval_s=0.2,
+        max_series=10,
+    )
+    lanes.start()
+    whole = {"quick", "well", "stuck", "last"}
+    names: set[str] = set()
+    while names != whole:
+        names = {frame.collector for frame in got.get(timeout=10)} - {RunnerMetrics.name}
+    gate.open.clear()
+    gate.inside.clear()
+    assert gate.inside.wait(10)
+    while not got.empty():
+        got.get()
+    until = time.monotonic() + 10
+    ticks: dict[str, set[int]] = {name: set() for name in whole | {RunnerMetrics.name}}
+    while len(ticks["last"]) < 5 and time.monotonic() < until:
+        lanes.look_after()
+        time.sleep(0.02)
+        while not got.empty():
+            for frame in got.get():
+                ticks[frame.collector].add(frame.tick_ns)
+    gate.open.set()
+    lanes.stop(1.0)
+    # What was read before the hang, and by the quick ones at the same tick, came with the split.
+    assert min(ticks["quick"]) == min(ticks["well"]) == min(ticks["last"])
+    assert len(ticks["last"]) >= 5
+
+
 def test_the_schedule_goes_on_when_one_hangs_in_the_lane_that_keeps_it() -> None:
     gate = Gate()
     gate.open.set()

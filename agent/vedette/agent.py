@@ -42,8 +42,9 @@ from vedette.table import SeriesTable
 
 log = logging.getLogger(__name__)
 
-#: The parameter of mallopt(3) for the number of heaps.
-M_ARENA_MAX = -8
+#: Parameters of mallopt(3): the number of heaps, what is large, and how much may stay at the end.
+M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1
+LARGE_BYTES = 128 << 10
 #: The pipeline counts as stuck when it showed no progress for so long; its tick is a second.
 STUCK_AFTER_S = 30.0
 #: Within 5 s everything is flushed and ended: what each part may take of it.
@@ -59,7 +60,7 @@ EXPIRE_S = 600.0
 
 def run(config_path: Path | None, state_dir: Path | None) -> int:
     """Run until SIGTERM or SIGINT; return the exit code (2: it could not start)."""
-    _one_arena()
+    _frugal_heap()
     default = places()
     config, registry, problems = read(config_path, default)
     logs.set_up(config.agent.log_level if config else "info")
@@ -84,14 +85,19 @@ def run(config_path: Path | None, state_dir: Path | None) -> int:
     return 0
 
 
-def _one_arena() -> None:
-    """Let all threads share one heap of the C library; a heap each costs a megabyte and more.
+def _frugal_heap() -> None:
+    """Have the C library keep little memory that is not in use.
 
-    glibc's mallopt(3); another C library has no such heaps and no such function.
+    All threads share one heap (a heap each costs a megabyte and more), and large arrays get pages
+    of their own, which go back to the system with them; without being told so glibc raises the
+    size that counts as large, and what a report took for a moment stays. glibc's mallopt(3);
+    another C library has no such heaps and no such function.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 1)
+        mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        mallopt(M_TRIM_THRESHOLD, LARGE_BYTES)
 
 
 def read(path: Path | None, default: Places) -> tuple[Config | None, Registry, tuple[Problem, ...]]:

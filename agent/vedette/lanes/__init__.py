@@ -89,12 +89,12 @@ class Lanes:
         # Guards which lane a collector is in; held while ticks and requests are handed out.
         self._lock = threading.RLock()
         self._scheduler = TickScheduler(self._plan, self._wake)
+        runners = (*self._runners, metrics)
         self._shared = {
-            name: Lane(name, tuple(one for one in runners if one.lane == name), deliver, turn)
-            for name, runners, turn in (
-                (SHARED, (*self._runners, metrics), self._turn),
-                (UNHURRIED, self._runners, None),
-            )
+            SHARED: self._shared_lane(tuple(one for one in runners if one.lane == SHARED)),
+            UNHURRIED: Lane(
+                UNHURRIED, tuple(one for one in runners if one.lane == UNHURRIED), deliver
+            ),
         }
         self._own: dict[str, Lane] = {}
         # Ticks for the other lanes, while the shared lane is still at its own.
@@ -207,11 +207,26 @@ class Lanes:
                 self._later.append((self._shared[UNHURRIED], tick_ns))
             self._later += [(lane, tick_ns) for lane in self._intervals[interval_ns]]
 
-    def _hand_out(self) -> None:
+    def _pass_on(self, frames: tuple[Frame, ...]) -> None:
+        """Deliver what the shared lane has read; by way of the unhurried lane where that is due.
+
+        So a tick arrives as one and wakes the receiver once. It waits a few ms for that, and 2 s,
+        once, when somebody hangs there.
+        """
+        if not self._hand_out(frames):
+            self._deliver(frames)
+
+    def _hand_out(self, frames: tuple[Frame, ...] = ()) -> bool:
+        """Give the other lanes their tick; tell whether the unhurried one took the frames along."""
+        taken = False
         with self._lock:
             later, self._later = self._later, []
             for lane, tick_ns in later:
-                self._offer(lane, tick_ns)
+                if frames and not taken and lane is self._shared[UNHURRIED]:
+                    taken = self._offer(lane, tick_ns, frames)
+                else:
+                    self._offer(lane, tick_ns)
+        return taken
 
     def _wake(self) -> None:
         """Let the schedule have a turn; its lane may be another by then."""
@@ -222,21 +237,29 @@ class Lanes:
         self._account.measure()
         return self._account.agent
 
-    def _offer(self, lane: Lane, tick_ns: int) -> None:
+    def _offer(self, lane: Lane, tick_ns: int, frames: tuple[Frame, ...] = ()) -> bool:
         due = tuple(runner for runner in lane.runners if runner.due(tick_ns))
-        if due and not lane.submit(Work(tick_ns, due)):
-            for runner in due:
-                runner.skip()
+        if not due:
+            return False
+        if lane.submit(Work(tick_ns, due, frames=list(frames))):
+            return True
+        for runner in due:
+            runner.skip()
+        return False
+
+    def _shared_lane(self, runners: tuple[Runner, ...]) -> Lane:
+        return Lane(SHARED, runners, self._pass_on, self._turn)
 
     def _split(self, hung: Lane, runner: Runner) -> None:
         """Let a collector that hangs in a shared lane keep that thread; go on in a new one."""
-        name, turn = hung.name, hung.turn
+        name = hung.name
         others = tuple(other for other in hung.runners if other is not runner)
-        work = hung.cut_off(runner)
+        work = hung.cut_off(runner, self._deliver)
         if work is None:  # it came back just now
             return
         log.warning("collector=%s hangs in the %s lane: it keeps it to itself", runner.name, name)
-        fresh = self._shared[name] = Lane(name, others, self._deliver, turn)
+        fresh = self._shared_lane(others) if name == SHARED else Lane(name, others, self._deliver)
+        self._shared[name] = fresh
         self._adopt(runner, hung)
         if work.frames:
             self._deliver(tuple(work.frames))
@@ -245,7 +268,7 @@ class Lanes:
         if waiting and not fresh.submit(Work(work.tick_ns, waiting, scheduled=False)):
             for other in waiting:
                 other.skip()
-        if turn is not None:
+        if name == SHARED:
             fresh.wake()
 
     def _move(self, lane: Lane, runner: Runner) -> None:

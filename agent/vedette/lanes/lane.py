@@ -55,7 +55,7 @@ class Lane:
     ) -> None:
         self.name = name
         self.runners = runners
-        self._deliver = deliver
+        self.deliver = deliver
         self.turn = turn
         self._turn_at = 0.0
         self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
@@ -117,10 +117,11 @@ class Lane:
             self._began, self._refused = True, False
         return True
 
-    def cut_off(self, runner: Runner) -> Work | None:
+    def cut_off(self, runner: Runner, deliver: Deliver) -> Work | None:
         """Leave the lane to the collector that hangs in it; returns the work it interrupted.
 
-        None when the collector has come back in the meantime.
+        What it has to say from then on goes to ``deliver``. None when the collector has come back
+        in the meantime.
         """
         with self._lock:
             work = self._work
@@ -128,6 +129,7 @@ class Lane:
                 return None
             work.cut_off = True
             self.turn = None
+            self.deliver = deliver
             self.name = runner.name
             self.runners = (runner,)
             return work
@@ -215,4 +217,4 @@ class Lane:
             if self._stopping:
                 return
         if frames and not self._stopping:
-            self._deliver(tuple(frames))
+            self.deliver(tuple(frames))

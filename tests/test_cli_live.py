@@ -331,7 +331,7 @@ def test_a_development_agent_in_the_current_directory_is_found(
 def test_a_drill_without_an_agent_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, _, told = asked(capsys, tmp_path, "drill", "cpu", "--seconds", "5")
+    code, _, told = asked(capsys, tmp_path, "drill", "cpu", "--for", "5s")
     assert code == 2
     assert "nothing to drill: no agent is running" in told
 

@@ -1,7 +1,8 @@
-"""Drills: how large a load may be, that it ends, and what is said of the agent's answer."""
+"""A drill: what is said of the agent's answer, and what the verb does with it."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,91 +10,31 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
-import psutil
 import pytest
 
 from vedette.api import Incident, Suspect
-from vedette.drill import (
-    GIB,
-    MIB,
-    Drill,
-    Load,
-    Outcome,
-    Refused,
-    available_memory,
-    disk_amount,
-    filesystem,
-    memory_amount,
-    plan,
-    watch,
-)
+from vedette.commands.drill import drill
+from vedette.control import ControlServer
+from vedette.drills.faults import FAULTS, family_of
+from vedette.drills.load import Load
+from vedette.drills.plan import Drill, Refused
+from vedette.drills.task import MIB
+from vedette.drills.watch import Outcome, watch
+from vedette.terminal import CommandError
 
-S = 1_000_000_000
-#: A moment to begin at, so that seconds read well.
-BEGAN = 1_800_000_000 * S
-
-
-def incident(
-    id: str,
-    opened_s: float,
-    *,
-    resource: str = "cpu",
-    resolved_s: float | None = None,
-    suspects: tuple[Suspect, ...] = (),
-) -> Incident:
-    opened = BEGAN + int(opened_s * S)
-    return Incident(
-        id=id,
-        state="open" if resolved_s is None else "resolved",
-        severity="warning",
-        resource=resource,
-        title=f"{resource} is unusually busy",
-        onset_ns=opened - 3 * S,
-        opened_ns=opened,
-        updated_ns=opened,
-        resolved_ns=None if resolved_s is None else BEGAN + int(resolved_s * S),
-        series=(f"system.{resource}.something",),
-        suspects=suspects,
-    )
-
-
-class FakeLoad(Load):
-    """A load that lasts by the test's clock and starts no process."""
-
-    def __init__(self, clock: Clock, seconds: float = 10, resource: str = "cpu") -> None:
-        super().__init__(Drill(resource, seconds, 1, ""))  # type: ignore[arg-type]
-        self.clock = clock
-        self.stopped = False
-
-    def _start(self) -> None:
-        pass
-
-    def stop(self) -> None:
-        self.stopped = True
-
-    def running(self) -> bool:
-        return self.clock.now_s < self.drill.seconds
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def ns(self) -> int:
-        return BEGAN + int(self.now_s * S)
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
+sys.path.insert(0, str(Path(__file__).parent))
+from drill_cases import Clock, FakeLoad, S, WrongUsageError, incident, options
 
 
 def drilled(
-    timeline: Callable[[float], Sequence[Incident]], *, wait: bool = True, resource: str = "cpu"
+    timeline: Callable[[float], Sequence[Incident]], *, wait: bool = True, name: str = "cpu"
 ) -> tuple[Outcome, float]:
     """Run a drill of 10 s against an agent that knows these incidents at each second."""
     clock = Clock()
-    load = FakeLoad(clock, resource=resource)
+    load = FakeLoad(clock, name=name)
     outcome = watch(
         load, lambda: timeline(clock.now_s), wait=wait, clock_ns=clock.ns, sleep=clock.sleep
     )
@@ -101,154 +42,48 @@ def drilled(
     return outcome, clock.now_s
 
 
-# ---------------------------------------------------------------- how much
+# ---------------------------------------------------------------- the faults there are
 
 
-def test_a_memory_drill_takes_a_quarter_up_to_four_gib() -> None:
-    assert memory_amount(2 * GIB) == GIB // 2
-    assert memory_amount(100 * GIB) == 4 * GIB
+def test_every_fault_has_a_process_name_the_kernel_keeps_whole() -> None:
+    for name, fault in FAULTS.items():
+        assert fault.name == name
+        assert fault.comm == f"drill-{name}"
+        assert len(fault.comm) <= 15
 
 
-def test_a_memory_drill_is_refused_when_less_than_a_gib_is_available() -> None:
-    with pytest.raises(Refused, match="only 1000 MiB"):
-        memory_amount(1000 * MIB)
-
-
-def test_a_disk_drill_takes_a_twentieth_of_the_free_space_up_to_a_gib() -> None:
-    assert disk_amount(10 * GIB, 20 * GIB) == GIB // 2
-    assert disk_amount(500 * GIB, 1000 * GIB) == GIB
-
-
-@pytest.mark.parametrize(("free", "total"), [(1.9 * GIB, 4 * GIB), (14 * GIB, 100 * GIB)])
-def test_a_disk_drill_is_refused_on_a_full_disk(free: float, total: float) -> None:
-    with pytest.raises(Refused, match="15 %"):
-        disk_amount(int(free), int(total))
-
-
-def test_a_disk_drill_in_memory_or_nowhere_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="cannot write"):
-        plan("disk", 5, tmp_path / "missing")
-    device = os.stat(tmp_path).st_dev
-    line = f"22 1 {os.major(device)}:{os.minor(device)} / /x rw shared:1 - tmpfs tmpfs rw\n"
-    assert filesystem(tmp_path, "21 1 0:3 / /proc rw - proc proc rw\n" + line) == "tmpfs"
-    assert filesystem(tmp_path, "") == ""
-
-
-def test_the_cpu_drill_has_a_process_for_every_core_it_may_use() -> None:
-    assert plan("cpu", 5, Path()).amount == len(os.sched_getaffinity(0))
-
-
-def test_available_memory_is_within_what_the_host_has() -> None:
-    assert 0 < available_memory() <= psutil.virtual_memory().total
-
-
-# ---------------------------------------------------------------- the load
-
-
-def processes(load: Load) -> list[psutil.Process]:
-    return [psutil.Process(child.pid) for child in load.children]
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
-
-
-def comm(process: psutil.Process) -> str:
-    return Path(f"/proc/{process.pid}/comm").read_text("ascii").strip()
-
-
-def ended(load: Load) -> bool:
-    return until(lambda: not load.running()) and load.failure() == ""
-
-
-def test_a_cpu_load_is_named_recognisably_and_ends_by_itself() -> None:
-    with Load(Drill("cpu", 0.4, 2, "")) as load:
-        assert until(lambda: all(comm(one) == "vedette-drill" for one in processes(load)))
-        assert ended(load)
-
-
-def test_a_memory_load_touches_what_it_says_and_no_more() -> None:
-    amount = 96 * MIB
-    with Load(Drill("memory", 3, amount, "")) as load:
-        (process,) = processes(load)
-        assert until(lambda: process.memory_info().rss >= amount)
-        assert process.memory_info().rss < amount + 64 * MIB
-
-
-def test_a_memory_load_ends_by_itself() -> None:
-    with Load(Drill("memory", 0.2, 4 * MIB, "")) as load:
-        assert ended(load)
-
-
-def test_a_disk_load_writes_and_leaves_no_file_even_when_killed(tmp_path: Path) -> None:
-    with Load(Drill("disk", 30, 8 * MIB, "", str(tmp_path))) as load:
-        (process,) = processes(load)
-        assert until(lambda: process.io_counters().write_bytes > 0 or not load.running())
-        assert load.failure() == ""
-        assert list(tmp_path.iterdir()) == []
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_disk_load_without_room_says_why(tmp_path: Path) -> None:
-    with Load(Drill("disk", 5, MIB, "", str(tmp_path / "gone"))) as load:
-        assert until(lambda: not load.running())
-        assert "disk:" in load.failure()
-
-
-def test_a_network_load_flows_over_loopback_alone() -> None:
-    def flown() -> int:
-        return int(psutil.net_io_counters(pernic=True)["lo"].bytes_sent)
-
-    before = flown()
-    with Load(Drill("network", 30, 0, "")) as load:
-        assert until(lambda: flown() - before > 20 * MIB)
-        for process in processes(load):
-            assert {c.laddr.ip for c in process.net_connections()} == {"127.0.0.1"}
-
-
-def test_a_network_load_ends_by_itself() -> None:
-    with Load(Drill("network", 0.3, 0, "")) as load:
-        assert ended(load)
-
-
-def test_nothing_runs_on_after_the_drill_was_left() -> None:
-    with Load(Drill("cpu", 60, 1, "")) as load:
-        pids = [child.pid for child in load.children]
-    assert not any(psutil.pid_exists(pid) for pid in pids)
-    load.stop()
-
-
-def test_a_load_ends_with_its_parent_however_that_dies() -> None:
-    program = (
-        "import sys, time; from vedette.drill import *\n"
-        "with Load(Drill('cpu', 60, 1, '')) as load:\n"
-        "  print(load.children[0].pid, flush=True); time.sleep(60)"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    child = psutil.Process(int(parent.stdout.readline()))
-    assert until(lambda: comm(child) == "vedette-drill")
-    parent.send_signal(signal.SIGKILL)
-    parent.wait(10)
-    parent.stdout.close()
-    assert until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+@pytest.mark.parametrize(
+    ("series", "family"),
+    [
+        ("system.cpu.utilization{cpu.mode=user}", "cpu"),
+        ("system.cpu.utilization{cpu.mode=iowait}", "disk"),
+        ("system.paging.operations{system.paging.type=major}", "memory"),
+        ("vedette.tcp.retransmits", "network"),
+        (
+            "vedette.pressure.time{vedette.pressure.resource=io,vedette.pressure.kind=full}",
+            "disk",
+        ),
+        ("vedette.pressure.time{vedette.pressure.resource=memory}", "memory"),
+        ("vedette.filesystem.inodes.utilization{system.filesystem.mountpoint=/}", "filesystem"),
+        ("process.cpu.utilization{process.executable.name=x}", "process"),
+        ("alone", "alone"),
+        ("", ""),
+    ],
+)
+def test_the_family_of_a_series_is_read_from_its_name(series: str, family: str) -> None:
+    assert family_of(series) == family
 
 
 # ---------------------------------------------------------------- the watching
 
 
 def test_a_load_noticed_as_one_incident_that_resolves_is_a_success() -> None:
-    def timeline(now: float) -> Iterator[Incident] | list[Incident]:
+    def timeline(now: float) -> list[Incident]:
         if now < 6:
             return []
         return [incident("a", 6, resolved_s=20 if now >= 20 else None)]
 
-    outcome, took = drilled(timeline)  # type: ignore[arg-type]
+    outcome, took = drilled(timeline)
     assert outcome.exactly_one
     assert (outcome.noticed_s, outcome.onset_s, outcome.resolved_s) == (6, 3, 20)
     assert took == 20
@@ -303,17 +138,163 @@ def test_an_incident_about_something_else_is_not_the_drill_noticed() -> None:
 
 
 def test_an_incident_that_suspects_the_drill_is_the_drill_noticed() -> None:
-    suspect = Suspect("process", "vedette-drill", "1", 0.9, "90 %")
+    suspect = Suspect("process", "drill-network", "1", 0.9, "90 %")
     found = incident("a", 5, suspects=(suspect,))
-    outcome, _ = drilled(lambda now: [found] if now >= 5 else [], wait=False, resource="network")
+    outcome, _ = drilled(lambda now: [found] if now >= 5 else [], wait=False, name="network")
     assert outcome.exactly_one
+
+
+def test_the_time_of_a_fault_with_a_lead_is_counted_from_its_beginning() -> None:
+    lead_s = FAULTS["stuck"].lead_s
+    clock = Clock()
+    load = FakeLoad(clock, name="stuck")
+    seen: list[float] = []
+    early = incident("early", lead_s - 5, resource="process")
+    late = incident("late", lead_s + 4, resource="process")
+
+    def known() -> list[Incident]:
+        return [one for one in (early, late) if one.opened_ns <= clock.ns()]
+
+    outcome = watch(
+        load,
+        known,
+        wait=False,
+        progress=lambda seconds, outcome: seen.append(seconds),
+        clock_ns=clock.ns,
+        sleep=clock.sleep,
+    )
+    assert load.began_s == lead_s
+    assert seen[0] == -lead_s
+    assert outcome.incidents == (late,)
+    assert outcome.noticed_s == 4
+    assert clock.now_s == lead_s + 10
 
 
 def test_a_load_that_fails_is_an_error_not_an_unnoticed_drill(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="ended early: disk:"):
-        watch(Load(Drill("disk", 5, MIB, "", str(tmp_path / "gone"))), list)
+        watch(Load(Drill("disk", 5, MIB, "", MIB, str(tmp_path / "gone"))), list)
 
 
 def test_the_outcome_is_plain_json() -> None:
     outcome, _ = drilled(lambda now: [incident("a", 5)] if now >= 5 else [], wait=False)
     assert msgspec.json.decode(msgspec.json.encode(outcome))["incident"]["id"] == "a"
+
+
+# ---------------------------------------------------------------- the verb
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Path]:
+    """A state directory whose agent tells of an incident two seconds after its first look."""
+    began = time.time_ns()
+
+    def incidents(_request: dict[str, Any]) -> dict[str, Any]:
+        now = time.time_ns()
+        if now < began + 2 * S:
+            return {"incidents": []}
+        told = incident("a", 0, suspects=(Suspect("process", "drill-files", "1", 0.9, "90 %"),))
+        told = msgspec.structs.replace(told, opened_ns=began + 2 * S, resource="kernel")
+        return {"incidents": [msgspec.to_builtins(told)]}
+
+    status = {"uptime_s": 60.0, "learning": 0.5, "incidents_open": 1, "version": "1"}
+    server = ControlServer(tmp_path, {"status": lambda _: status, "incidents": incidents})
+    server.start()
+    yield tmp_path
+    server.stop()
+
+
+def test_the_drill_says_what_it_will_do_and_what_was_noticed(
+    agent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert drill(options(agent, "files")) == 0
+    said = capsys.readouterr().out
+    assert "load      100 files a second opened and not closed" in said
+    assert "for 5 s" in said
+    assert "process   drill-files, ends with this command" in said
+    assert "50% of its series are still learning" in said
+    assert "incidents open already: 1" in said
+    assert "noticed after 2." in said or "noticed after 1." in said
+    assert "process drill-files (1)" in said
+
+
+def test_a_drill_for_which_there_is_no_room_is_refused(agent: Path) -> None:
+    with pytest.raises(CommandError, match="no log file was named"):
+        drill(options(agent, "log"))
+    with pytest.raises(CommandError, match="cannot write in"):
+        drill(options(agent, "disk", path=agent / "missing"))
+
+
+def test_a_drill_without_an_agent_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="nothing to drill: no agent is running"):
+        drill(options(tmp_path, "cpu"))
+
+
+@pytest.mark.parametrize(
+    ("names", "changes", "why"),
+    [
+        ((), {}, "name one drill"),
+        (("cpu", "memory"), {}, "name one drill"),
+        (("gpu",), {}, "there is no drill 'gpu'; there are cpu,"),
+        (("cpu",), {"duration": "9999s"}, "--for: 9999s is not between 5s and 10m"),
+        (("cpu",), {"duration": "long"}, "--for: 'long' is no duration"),
+        (("cpu",), {"series": True, "gap": "9s..1s"}, "--gap: 9s..1s is no span"),
+        (("cpu",), {"series": True, "gap": "soon"}, "--gap: 'soon' is no duration"),
+        (("gpu",), {"series": True}, "there is no drill 'gpu'"),
+    ],
+)
+def test_wrong_usage_is_told(
+    tmp_path: Path, names: tuple[str, ...], changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(WrongUsageError, match=why.replace("'", ".")):
+        drill(options(tmp_path, *names, **changes))
+
+
+def test_the_list_has_every_drill_and_needs_no_agent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert drill(options(tmp_path, list=True, json=True)) == 0
+    listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)["drills"]}
+    assert set(listed) == set(FAULTS)
+    assert listed["cpu"]["state"] == "ready"
+    assert listed["log"] == {
+        "name": "log",
+        "about": "errors written to a log file",
+        "state": "refused",
+        "text": "no log file was named: --log FILE",
+    }
+    assert drill(options(tmp_path, list=True)) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 1 + len(FAULTS)
+    assert shown[1].split()[:2] == ["cpu", "ready"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_drill_that_is_interrupted_leaves_nothing(agent: Path, number: int) -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path; from drill_cases import options; import vedette.cli as cli\n"
+        "import vedette.commands.drill as verb\n"
+        "class Parser:\n"
+        "  def parse_args(self, _):\n"
+        "    given = options(Path(sys.argv[1]), 'inodes', path=Path(sys.argv[1]))\n"
+        "    given.verb = 'vedette.commands.drill:drill'; return given\n"
+        "cli.parser = Parser\n"
+        "sys.exit(cli.main([]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(agent), str(Path(__file__).parent)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    deadline = time.monotonic() + 20
+    while not list(agent.glob(".vedette-drill-*/*")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.wait(10) == 130
+    assert process.stderr is not None
+    process.stderr.close()
+    assert list(agent.glob(".vedette-drill-*")) == []

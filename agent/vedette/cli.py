@@ -18,7 +18,7 @@ _EXIT_CODES = """\
 exit codes:
   0  done, healthy, noticed
   1  done, with warnings: `check` found some, `status` is degraded, a drill went
-     unnoticed or opened more than one incident
+     unnoticed or opened more than one incident, a series of them was not perfect
   2  not done: wrong usage or configuration, no agent, a refused drill
   130  interrupted
 """
@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     _daemons(verbs)
     _looking(verbs)
     _preparing(verbs)
+    _replaying(verbs)
     _drill(verbs)
     version = _verb(verbs, "version", "vedette.cli:_version", "Print the version.")
     version.add_argument("--json", action="store_true", help="write JSON")
@@ -217,27 +218,108 @@ def _preparing(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     _json(config)
 
 
+def _replaying(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+    backtest = _verb(
+        verbs,
+        "backtest",
+        "vedette.commands.backtest:backtest",
+        "Replay a CSV through the agent's detection: what would it have said?",
+        "The file: `timestamp,<value columns...>[,label]`; timestamps in Unix seconds or ISO "
+        "date-times, an empty value was not read, labels are 0 or 1. Nothing of this host's is "
+        "read or changed. Prints a summary unless --out is given.",
+    )
+    backtest.add_argument("data", type=Path, metavar="DATA.csv", help="the file to replay")
+    backtest.add_argument("--detector", metavar="NAME", help="run this one only")
+    backtest.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write a CSV: timestamp,series,score,p,finding for each value",
+    )
+    backtest.add_argument(
+        "--incidents", type=Path, metavar="FILE", help="write the incidents as JSON"
+    )
+    backtest.add_argument("--plot", type=Path, metavar="FILE", help="draw it as SVG")
+    _config(backtest, "default: what is shipped, not what this host is configured to")
+
+    record = _verb(
+        verbs,
+        "record",
+        "vedette.commands.record:record",
+        "Record what this host's collectors read as a CSV that `vedette backtest` replays.",
+        "A row per tick, a column per series, counters as rates per second. The columns are the "
+        "series of the first 15 seconds. Ctrl-C ends it; the file is complete at any time.",
+    )
+    record.add_argument(
+        "--out", type=Path, metavar="FILE", required=True, help="the CSV; is overwritten"
+    )
+    record.add_argument(
+        "--for", dest="duration", default="1h", metavar="TIME", help="how long: 90s, 20m, 1h (1h)"
+    )
+    record.add_argument(
+        "--every", default="1s", metavar="TIME", help="between two rows, 100ms or more (1s)"
+    )
+    record.add_argument(
+        "--series", nargs="+", metavar="GLOB", help="these only, such as 'system.disk.*'"
+    )
+    record.add_argument(
+        "--collector", nargs="+", metavar="NAME", help="what these collectors read only"
+    )
+    _config(record)
+
+
 def _drill(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     drill = _verb(
         verbs,
         "drill",
         "vedette.commands.drill:drill",
-        "Put a bounded, harmless, self-ending load on this host; see whether the agent notices.",
+        "Make a bounded, harmless, self-ending fault on this host; see whether the agent notices.",
         "Ends with 0 when exactly one incident was opened, 1 when none or several were, and 2 "
-        "when the drill was refused. Limits: one busy process for each core; a quarter of the "
-        "available memory, 4 GiB at most; a file of 5 % of the free space, 1 GiB at most; "
-        "traffic on the loopback interface only.",
+        "when the drill was refused. Every fault takes a part of what the host has to spare and no "
+        "more than a fixed amount; `--list` says what and how much. With --series the faults named "
+        "(by default all) come in a random order, and the agent is scored on them: 0 when each was "
+        "found and nothing else was told, 1 otherwise.",
     )
-    drill.add_argument("resource", choices=("cpu", "memory", "disk", "network"))
+    drill.add_argument("names", nargs="*", metavar="NAME", help="the fault to make; see --list")
+    drill.add_argument("--list", action="store_true", help="list the faults and their bounds here")
     drill.add_argument(
-        "--seconds", type=_drill_seconds, default=30.0, metavar="N", help="5 to 600 (30)"
+        "--for",
+        dest="duration",
+        default="50s",
+        metavar="TIME",
+        help="how long a fault lasts, 5s to 10m (50s)",
     )
-    drill.add_argument("--path", type=Path, metavar="DIR", help="with `disk`: where to write")
+    drill.add_argument(
+        "--path", type=Path, metavar="DIR", help="where files are written (the state directory)"
+    )
+    drill.add_argument("--log", type=Path, metavar="FILE", help="with `log`: where errors go")
+    drill.add_argument(
+        "--port",
+        type=_port,
+        default=0,
+        metavar="N",
+        help="with `model`: the port of 127.0.0.1 that has its page (any free one)",
+    )
     drill.add_argument(
         "--no-wait", action="store_true", help="do not wait until the incident is resolved"
     )
+    series = drill.add_argument_group("series")
+    series.add_argument("--series", action="store_true", help="many faults, one after the other")
+    series.add_argument("--pairs", action="store_true", help="two different faults at a time")
+    series.add_argument(
+        "--repeat", type=_positive, default=4, metavar="N", help="how often each comes (4)"
+    )
+    series.add_argument("--seed", type=int, metavar="N", help="of the order and the gaps (random)")
+    series.add_argument(
+        "--gap",
+        default="60s..110s",
+        metavar="TIMES",
+        help="quiet time before each, at least and at most (60s..110s)",
+    )
+    series.add_argument("--out", type=Path, metavar="FILE", help="write everything as JSON")
     _state_dir(drill)
     _json(drill)
+    drill.set_defaults(usage_error=drill.error)
 
 
 def _verb(
@@ -269,10 +351,10 @@ def _positive(text: str) -> int:
     return value
 
 
-def _drill_seconds(text: str) -> float:
-    value = float(text)
-    if not 5 <= value <= 600:
-        raise argparse.ArgumentTypeError("must be between 5 and 600")
+def _port(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 65535:
+        raise argparse.ArgumentTypeError("must be between 1 and 65535")
     return value
 
 

@@ -117,6 +117,8 @@ class Decider:
 
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
+        #: Tail probability of the newest scores per detector, ``(rows,)``; NaN without a score.
+        self.p: dict[str, NDArray[np.floating]] = {}
         self._judgements: dict[str, _Judgement] = {}
 
     @property
@@ -153,6 +155,7 @@ class Decider:
             lasted = tick - judgement.strange_since >= self.policy.confirm_ns
             enough = judgement.strange_count >= CONFIRM_READINGS
             opening = strange & lasted & enough & ~judgement.is_open
+        self.p[detector.name] = p
         changes = self._close(judgement, tick, calm)
         changes += self._continue(judgement, detector, strange, scores, p, window)
         changes += self._open(judgement, detector, opening, scores, p, window, state)
@@ -174,10 +177,16 @@ class Decider:
         """Close the findings of detectors that are not in ``keep`` any more."""
         changes = []
         for name in [name for name in self._judgements if name not in keep]:
+            self.p.pop(name, None)
             for row, finding in self._judgements.pop(name).open.items():
                 ended = msgspec.structs.replace(finding, last_ns=tick_ns)
                 changes.append(FindingChange("closed", row, ended))
         return changes
+
+    def open_rows(self, detector: str) -> NDArray[np.bool_]:
+        """Return which rows have an open finding of this detector, bool ``(rows,)``; read only."""
+        judgement = self._judgements.get(detector)
+        return np.zeros(0, dtype=bool) if judgement is None else judgement.is_open
 
     def arrays(self, detector: str) -> dict[str, NDArray[np.float32]]:
         """Return the learned tails of a detector, to be saved with its state."""

@@ -18,9 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from vedette import evidence, incident_store, models, otlp
-from vedette.api import Detector, Frame, Incident
+from vedette.api import Detector, Frame, Incident, Window
 from vedette.correlate import Correlator, IncidentChange
 from vedette.decide import Decider, FindingChange
 from vedette.reporter import Reporter, Store
@@ -46,15 +48,33 @@ STATE_FILE = "learned.state"
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The times the pipeline works by, in ns, and what is constant of its reports."""
+    """The times the pipeline works by, in ns, and what is constant of its reports.
+
+    Without ``state_dir`` nothing is taken up and nothing is kept.
+    """
 
     interval_ns: int
     window_ns: int
     settle_ns: int
     resource: Mapping[str, str]
-    state_dir: Path
+    state_dir: Path | None
     #: Digest of the configuration each detector runs under.
     digests: Mapping[str, str] = {}
+
+
+class Judged(msgspec.Struct, frozen=True, eq=False):
+    """What one detector said of the newest tick, and what was made of it; valid during the call.
+
+    ``scores`` and ``p`` are float ``(rows,)``, NaN = no opinion; ``open`` is bool ``(rows,)``:
+    which have an open finding of this detector. ``window`` and ``state`` are what it scored by.
+    """
+
+    detector: Detector
+    scores: NDArray[np.float32]
+    p: NDArray[np.floating]
+    open: NDArray[np.bool_]
+    window: Window
+    state: Mapping[str, NDArray[np.float32]]
 
 
 class View(msgspec.Struct, frozen=True):
@@ -99,6 +119,7 @@ class Pipeline:
         notify: Callable[[IncidentChange], None] = lambda change: None,
         heartbeat: Callable[[View], Mapping[str, otlp.AttributeValue]] = lambda view: {},
         look_after: Callable[[], None] = lambda: None,
+        observe: Callable[[Judged], None] | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -117,12 +138,15 @@ class Pipeline:
             heartbeat=lambda: heartbeat(self.view),
             shipped=shipped,
         )
+        # Windows are for whoever reads them: without a spool nobody does.
+        self._reports = spool is not None
         self.view = View()
         #: Monotonic seconds of the last sign of progress; the watchdog looks at it.
         self.beat = monotonic()
         self._request = request
         self._notify = notify
         self._look_after = look_after
+        self._observe = observe
         self._looked_at = monotonic()
         self._wall_ns = wall_ns
         self._monotonic = monotonic
@@ -221,6 +245,8 @@ class Pipeline:
     def restore(self) -> None:
         """Take up the incidents and the learned state of an earlier run."""
         directory = self.settings.state_dir
+        if directory is None:
+            return
         self.correlator.restore(incident_store.load(directory), self._wall_ns())
         self._warm = models.load(
             directory / STATE_FILE, self.learned.detectors, self.settings.digests
@@ -291,12 +317,14 @@ class Pipeline:
         self._open_tick = None
         self._last_tick = tick
         self._ticks += 1
-        self.reporter.before(tick)
+        if self._reports:
+            self.reporter.before(tick)
         column = self.table.close_tick(tick)
         changes = self._detect()
         self._tell(self.correlator.step(tick, changes))
         self._ask(tick)
-        self.reporter.fold(tick, column)
+        if self._reports:
+            self.reporter.fold(tick, column)
         if self._ticks % EXPIRE_EVERY_TICKS == 0:
             self._expire(tick)
         if self._monotonic() - self._saved_at >= SAVE_EVERY_S:
@@ -311,6 +339,9 @@ class Pipeline:
             state = self.learned.arrays[detector.name]
             scores = detector.score(window, state)
             changes += self.decider.step(detector, scores, window, state)
+            if self._observe is not None:
+                p, is_open = self.decider.p[detector.name], self.decider.open_rows(detector.name)
+                self._observe(Judged(detector, scores, p, is_open, window, state))
             detector.learn(window, state)
         return changes
 
@@ -383,6 +414,8 @@ class Pipeline:
         self.learned.adopt(detectors)
 
     def _save_incidents(self) -> None:
+        if self.settings.state_dir is None:
+            return
         try:
             incident_store.save(self.settings.state_dir, self.correlator.incidents)
         except OSError as error:
@@ -390,6 +423,8 @@ class Pipeline:
 
     def _save_learned(self) -> None:
         self._saved_at = self._monotonic()
+        if self.settings.state_dir is None:
+            return
         tails = {one.name: self.decider.arrays(one.name) for one in self.learned.detectors}
         path = self.settings.state_dir / STATE_FILE
         try:

@@ -1,0 +1,1 @@
+"""Bounded faults on purpose, and whether the running agent notices them."""

@@ -169,7 +169,7 @@ class Lanes:
         with self._lock:
             overdue = [runner for runner in self._runners if runner.watch()]
             if self._scheduler.running and not self._shared[SHARED].alive:
-                self._shared[SHARED].wake()  # the system gave no thread for it, or ended it
+                self._shared[SHARED].wake()  # the system had no thread for it
             for lane in tuple(self._shared.values()):
                 current = lane.current
                 if current is not None and current in overdue:

@@ -86,9 +86,9 @@ class Assignment(msgspec.Struct, frozen=True):
     @property
     def lane(self) -> str:
         """The lane it begins in."""
-        if self.isolation == "lane" and self.collector.may_block != True:  # noqa: E712 - "seldom"
-            return UNHURRIED if self.collector.may_block else SHARED
-        return self.label
+        if self.isolation != "lane" or self.collector.may_block is True:
+            return self.label
+        return UNHURRIED if self.collector.may_block else SHARED
 
 
 class CollectorStatus(msgspec.Struct, frozen=True):

@@ -9,12 +9,9 @@ when a key is not where it was, or a value is no number, is the text read line b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from operator import itemgetter
+from collections.abc import Iterable
 
-from vedette_plugins._procfs import WIDEST, numbers
-
-Words = list[bytes]
+from vedette_plugins._procfs import WIDEST, numbers, picker
 
 
 class KeyedNumbers:
@@ -28,18 +25,18 @@ class KeyedNumbers:
         self._wanted = frozenset(keys)
         self._column = column
         self._below = below
-        self._keys: tuple[bytes, ...] = ()
+        #: The keys that were read last; the very object of the time before while they are the same.
+        self.keys: tuple[bytes, ...] = ()
         self._count = -1
-        self._keys_of: Callable[[Words], tuple[bytes, ...]] = tuple
-        self._values_of: Callable[[Words], tuple[bytes, ...]] = tuple
+        self._keys_of = self._values_of = picker(())
 
     def read(self, text: bytes) -> dict[bytes, int]:
         """Return the numbers of those wanted keys that the text has; the first of twins counts."""
         words = text.split()
-        if len(words) == self._count and self._keys_of(words) == self._keys:
+        if len(words) == self._count and self._keys_of(words) == self.keys:
             values = numbers(self._values_of(words))
             if values is not None and max(values) < self._below:
-                return dict(zip(self._keys, values, strict=True))
+                return dict(zip(self.keys, values, strict=True))
         return self._learn(text)
 
     def _learn(self, text: bytes) -> dict[bytes, int]:
@@ -58,11 +55,9 @@ class KeyedNumbers:
                 else:
                     is_sound = False
             position += len(words)
-        # ``itemgetter`` of one place would return a word, not a tuple of words.
-        if is_sound and len(places) > 1:
-            self._keys, self._count = tuple(found), position
-            self._keys_of = itemgetter(*places)
-            self._values_of = itemgetter(*(place + 1 for place in places))
-        else:
-            self._count = -1
+        if tuple(found) != self.keys:
+            self.keys = tuple(found)
+        self._count = position if is_sound and found else -1
+        self._keys_of = picker(places)
+        self._values_of = picker([place + 1 for place in places])
         return found

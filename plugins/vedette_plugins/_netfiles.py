@@ -2,15 +2,17 @@
 
 ``/proc/net`` is the network of the process that looks, so in a container with the host's /proc the
 files of the host's first process are read. ``Columns`` picks counters out of tables that name their
-columns; ``added_up`` reads the tables in hexadecimal with a line per CPU.
+columns, ``Tables`` finds such tables among others; ``added_up`` reads the tables in hexadecimal
+with a line per CPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import add
 
 from vedette.api import Host, Sample, Series, Unavailable
-from vedette_plugins._procfs import WIDEST, KernelFile, numbers
+from vedette_plugins._procfs import WIDEST, KernelFile, numbers, picker
 
 #: Interfaces that are the inner ends of containers and virtual machines.
 INNER = (
@@ -29,6 +31,9 @@ INNER = (
 PATIENCE = 60
 #: No host has as many sockets or messages as this: a counter of theirs that slipped below zero.
 ABSURD = 1 << 31
+
+#: By a column's name: its series, and the factor to the series' unit.
+Wanted = dict[bytes, tuple[Series, float]]
 
 
 def net_owner(host: Host) -> str:
@@ -72,22 +77,31 @@ class NetFile:
 class Columns:
     """The wanted columns of a table that names them.
 
-    ``wanted`` gives for a column's name the series and the factor to the series' unit. Where the
-    columns are is remembered while the names stay the same, and the samples while the numbers do.
+    Where the wanted columns are is remembered while the names stay the same, and the samples while
+    the numbers do.
     What may alarm is read from the start; other series begin when they are not zero for the first
     time, as most of a kernel's counters never are.
     """
 
-    def __init__(self, wanted: Mapping[bytes, tuple[Series, float]]) -> None:
+    def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._names: bytes | Sequence[bytes] = b""
-        self._at: list[int] = []
+        self._texts_of: Callable[[Sequence[bytes]], tuple[bytes, ...]] = picker(())
         self._rows: list[tuple[Series, float, int]] = []
-        self._texts: list[bytes] = []
+        self._line = b""
+        self._texts: tuple[bytes, ...] = ()
         self._samples: list[Sample] = []
         self._begun: set[Series] = {
             series for series, _ in wanted.values() if series.instrument.alarm != "never"
         }
+
+    def of_line(self, names: bytes, line: bytes) -> Sequence[Sample]:
+        """Return the wanted samples of a line of fields below a line of names."""
+        if line == self._line and names == self._names:
+            return self._samples
+        found = self.samples(names, line.split())
+        self._line = line if found is self._samples else b""
+        return found
 
     def samples(self, names: bytes | Sequence[bytes], fields: Sequence[bytes]) -> Sequence[Sample]:
         """Return the wanted samples of ``fields``; none when one of them is garbled.
@@ -97,7 +111,7 @@ class Columns:
         if names != self._names:
             self._locate(names)
         try:
-            texts = [fields[at] for at in self._at]
+            texts = self._texts_of(fields)
         except IndexError:
             return ()
         if texts != self._texts:
@@ -106,22 +120,68 @@ class Columns:
 
     def _locate(self, names: bytes | Sequence[bytes]) -> None:
         self._names = names
-        self._at, self._rows, self._texts, self._samples = [], [], [], []
+        self._rows, self._texts, self._samples = [], (), []
+        places = []
         left = dict(self._wanted)
         for at, name in enumerate(names.split() if isinstance(names, bytes) else names):
             if name in left:
                 series, factor = left.pop(name)
                 below = WIDEST if series.instrument.kind == "counter" else ABSURD
-                self._at.append(at)
+                places.append(at)
                 self._rows.append((series, factor, below))
+        self._texts_of = picker(places)
 
     def _read(self, texts: Sequence[bytes]) -> list[Sample]:
         found = []
         for (series, factor, below), value in zip(self._rows, numbers(texts) or (), strict=False):
             if value < below and (value or series in self._begun):
-                self._begun.add(series)
+                if value:
+                    self._begun.add(series)
                 found.append(Sample(series, value * factor))
         return found
+
+
+class Tables:
+    """Tables that are a line of names above a line of numbers, one below the other.
+
+    Both lines begin with the table's name and a colon. Where the wanted ones are is remembered
+    while the lines of names stay the same.
+    """
+
+    def __init__(self, wanted: Mapping[bytes, Wanted]) -> None:
+        self._tables = {name + b":": Columns(columns) for name, columns in wanted.items()}
+        self._names: list[bytes] = []
+        self._count = 0
+        self._places: list[tuple[int, bytes, Columns]] = []
+
+    def samples(self, text: bytes) -> list[Sample]:
+        """Return the wanted samples; those of the first of twins."""
+        lines = text.split(b"\n")
+        names, fields = lines[::2], lines[1::2]
+        if (
+            names != self._names
+            or len(fields) != self._count
+            or not all(fields[at].startswith(begin) for at, begin, _ in self._places)
+        ):
+            self._locate(names, fields)
+        samples: list[Sample] = []
+        for at, _, columns in self._places:
+            samples += columns.of_line(names[at], fields[at])
+        return samples
+
+    def _locate(self, names: list[bytes], fields: list[bytes]) -> None:
+        """Find the tables; they are not remembered where a line of numbers is another's."""
+        left = dict(self._tables)
+        self._places, self._count = [], len(fields)
+        self._names = names
+        for at, (line, below) in enumerate(zip(names, fields, strict=False)):
+            begin = line[: line.find(b":") + 1]
+            if begin not in left:
+                continue
+            if below.startswith(begin):
+                self._places.append((at, begin, left.pop(begin)))
+            else:
+                self._names = []
 
 
 def added_up(text: bytes, names: Sequence[bytes]) -> dict[bytes, int]:
@@ -132,20 +192,22 @@ def added_up(text: bytes, names: Sequence[bytes]) -> dict[bytes, int]:
     """
     head, *lines = text.split(b"\n")
     columns = head.split()
-    at = {name: columns.index(name) for name in names if name in columns}
-    sums = dict.fromkeys(at, 0)
-    rows = 0
+    present = [name for name in names if name in columns]
+    texts_of = picker([columns.index(name) for name in present])
+    sums: list[int] = []
+    values: list[int] = []
     for line in lines:
         fields = line.split()
         if len(fields) != len(columns):
             continue
         try:
-            values = {name: int(fields[place], 16) for name, place in at.items()}
+            row = [int(field, 16) for field in texts_of(fields)]
         except ValueError:
             continue
-        if not all(0 <= value < WIDEST for value in values.values()):
-            continue
-        rows += 1
-        for name, value in values.items():
-            sums[name] = value if name == b"entries" else sums[name] + value
-    return sums if rows else {}
+        if row and min(row) >= 0 and max(row) < WIDEST:
+            values = row
+            sums = list(map(add, sums, row)) if sums else row
+    found = dict(zip(present, sums, strict=False))
+    if b"entries" in found:
+        found[b"entries"] = values[present.index(b"entries")]
+    return found

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
+from operator import itemgetter
+from typing import TypeVar
 
 from vedette.api import Unavailable
+
+T = TypeVar("T")
 
 #: First read; /proc/stat of a host with 64 cores fits.
 CHUNK = 16 * 1024
@@ -52,7 +56,10 @@ class KernelFile:
             except OSError as error:
                 raise Unavailable(f"cannot read {path}: {error.strerror}") from error
         try:
-            return self._whole(self._descriptor)
+            data = os.pread(self._descriptor, self._size, 0)
+            if self._one_record and len(data) < self._size:
+                return data
+            return self._whole(self._descriptor, data)
         except OSError:
             self.close()
             raise
@@ -63,10 +70,8 @@ class KernelFile:
         if descriptor >= 0:
             os.close(descriptor)
 
-    def _whole(self, descriptor: int) -> bytes:
-        data = os.pread(descriptor, self._size, 0)
-        if self._one_record and len(data) < self._size:
-            return data
+    def _whole(self, descriptor: int, data: bytes) -> bytes:
+        """Return the whole text, of which this is the beginning."""
         parts = [data]
         length = len(data)
         while data:
@@ -76,7 +81,7 @@ class KernelFile:
             if length > LARGEST:
                 raise OSError(errno.EFBIG, f"{self.name} is larger than {LARGEST} bytes")
         self._size = max(self._size, min(LARGEST, length + CHUNK))
-        return b"".join(parts)
+        return parts[0] if len(parts) == 2 else b"".join(parts)
 
 
 class Choice:
@@ -116,6 +121,19 @@ def numbers(fields: Sequence[bytes]) -> list[int] | None:
     if not values or min(values) < 0 or max(values) >= WIDEST:
         return None
     return values
+
+
+def picker(places: Sequence[int]) -> Callable[[Sequence[T]], tuple[T, ...]]:
+    """Return a function that takes what is at these places, in one call and without a loop.
+
+    It raises ``IndexError`` where there is no such place.
+    """
+    if len(places) > 1:
+        return itemgetter(*places)
+    if places:
+        one = places[0]
+        return lambda every: (every[one],)
+    return lambda every: ()
 
 
 def number_after(text: bytes, key: bytes) -> int | None:

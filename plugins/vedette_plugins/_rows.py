@@ -7,6 +7,7 @@ which a collector wants a few rows.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Generator
 
 from vedette.api import Unavailable
@@ -19,21 +20,26 @@ ROW_MAX = 256 * 1024
 TABLE_MAX = 128 * 1024 * 1024
 
 
-def rows(path: str) -> Generator[bytes, None, None]:
-    """Yield each row of the file.
+def rows(path: str) -> Generator[list[bytes], None, None]:
+    """Yield the rows of the file without their line breaks, some at a time, never none.
 
     Raises ``Unavailable`` when it cannot be opened, ``OSError`` when it cannot be read or is
     absurdly large.
     """
     try:
-        file = open(path, "rb", buffering=BUFFER)  # noqa: SIM115 - closed below, read in between
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror}") from error
-    length = 0
-    with file:
-        readline = file.readline
-        while row := readline(ROW_MAX):
-            length += len(row)
-            if length > TABLE_MAX or len(row) == ROW_MAX:
+    length, rest = 0, b""
+    try:
+        while data := os.read(descriptor, BUFFER):
+            length += len(data)
+            *whole, rest = (rest + data).split(b"\n")
+            if length > TABLE_MAX or len(rest) >= ROW_MAX:
                 raise OSError(errno.EFBIG, f"{path} is larger than a table of the kernel can be")
-            yield row
+            if whole:
+                yield whole
+        if rest:
+            yield [rest]
+    finally:
+        os.close(descriptor)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 
 from vedette.api import Collector, NoConfig, Sample, gauge, hookimpl, updown
+from vedette_plugins._procfs import KernelFile
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -55,26 +55,43 @@ class AgentSelf(Collector):
     def __init__(self, config: NoConfig) -> None:
         super().__init__(config)
         self._last: tuple[int, int] | None = None
+        self._statm = KernelFile("self/statm", one_record=True)
+        self._stat = KernelFile("self/stat", one_record=True)
+        self._tells_count = False
 
-    def collect(self) -> Iterator[Sample]:
-        """Yield the four readings; CPU from the second tick on, as a share needs two."""
+    def collect(self) -> list[Sample]:
+        """Return the four readings; CPU from the second tick on, as a share needs two."""
+        samples = []
         now, used = time.monotonic_ns(), time.process_time_ns()
         if self._last is not None and now > self._last[0]:
-            yield self.cpu((used - self._last[1]) / (now - self._last[0]))
+            samples.append(self.cpu((used - self._last[1]) / (now - self._last[0])))
         self._last = (now, used)
-        own = f"{self.host.proc}/self"
-        with open(f"{own}/statm", encoding="ascii") as file:
-            yield self.memory(float(int(file.read().split()[1]) * _PAGE_BYTES))
-        yield self.threads(float(_threads(own)))
-        with os.scandir(f"{own}/fd") as entries:
-            held = sum(1 for _ in entries) - 1  # the listing itself holds one
-        yield self.open_files(float(held))
+        pages = self._statm.read(self.host.proc).split(None, 2)[1]
+        samples.append(self.memory(float(int(pages) * _PAGE_BYTES)))
+        # The 20th field; the second, a name in parentheses, may hold spaces.
+        threads = self._stat.read(self.host.proc).rpartition(b")")[2].split(None, 18)[17]
+        samples.append(self.threads(float(int(threads))))
+        samples.append(self.open_files(float(self._held())))
+        return samples
 
+    def close(self) -> None:
+        self._statm.close()
+        self._stat.close()
 
-def _threads(own: str) -> int:
-    """Return the 20th field of ``stat``; the second, a name in parentheses, may hold spaces."""
-    with open(f"{own}/stat", encoding="utf-8", errors="replace") as file:
-        return int(file.read().rpartition(")")[2].split()[17])
+    def _held(self) -> int:
+        """Return the number of open descriptors.
+
+        Since Linux 6.2 it is the size of their folder. To list them costs the kernel twenty times
+        as much, so it is only done until it has been seen to give the same number.
+        """
+        folder = f"{self.host.proc}/self/fd"
+        told = os.stat(folder).st_size
+        if self._tells_count:
+            return told
+        with os.scandir(folder) as entries:
+            listed = sum(1 for _ in entries) - 1  # the listing itself holds one
+        self._tells_count = told == listed
+        return listed
 
 
 @hookimpl

@@ -8,8 +8,11 @@ monotonic one, which is never set.
 
 from __future__ import annotations
 
+import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -20,6 +23,7 @@ STA_UNSYNC, STA_NANO = 0x0040, 0x2000
 #: Fields of struct timex up to ``tai`` where a long has 64 bits; padding is ``x``.
 LAYOUT = "I4xqqqqi4xqqqqqqqqi4xqqqqqi"
 SIZE = 208
+_TIMEX = struct.Struct(LAYOUT)
 #: Frequencies come in millionths, with 16 bits behind the point.
 FREQUENCY = 1e-6 / 65536
 #: A wall clock that moved this much against the monotonic one was set; slewing is slower.
@@ -107,21 +111,23 @@ class Clock(Collector):
         if self.ask() is None:
             raise Unavailable("the kernel does not answer adjtimex")
 
-    def collect(self) -> Iterator[Sample]:
+    def collect(self) -> list[Sample]:
         wall, monotonic = self.clocks()
         ahead, self._ahead = self._ahead, wall - monotonic
         if ahead is not None and abs(self._ahead - ahead) > STEP_S:
             self._steps += 1
-        yield self.steps(self._steps)
+        samples = [self.steps(self._steps)]
         told = self.ask()
-        if told is None:
-            return
-        yield self.synchronized(float(told.is_synchronized))
-        yield self.offset(told.offset)
-        yield self.frequency(told.frequency)
-        yield self.estimated_error(told.estimated_error)
-        yield self.max_error(told.max_error)
-        yield self.tai(told.tai)
+        if told is not None:
+            samples += (
+                self.synchronized(float(told.is_synchronized)),
+                self.offset(told.offset),
+                self.frequency(told.frequency),
+                self.estimated_error(told.estimated_error),
+                self.max_error(told.max_error),
+                self.tai(told.tai),
+            )
+        return samples
 
 
 def read_clocks() -> tuple[float, float]:
@@ -131,23 +137,31 @@ def read_clocks() -> tuple[float, float]:
 
 def ask_kernel() -> Timex | None:
     """Ask adjtimex(2) without changing anything; None where it is not to be had."""
+    question = _question()
+    if question is None:
+        return None
+    function, buffer = question
+    buffer[:4] = bytes(4)  # the modes of change: none
+    return parse_timex(buffer.raw) if function(buffer) >= 0 else None
+
+
+@cache
+def _question() -> tuple[Callable[[Any], int], Any] | None:
+    """Return adjtimex(2) and the struct it fills; None where it is not to be had.
+
+    Looked up once: that takes ten times what asking does.
+    """
     import ctypes
-    import struct
 
     function = getattr(ctypes.CDLL(None), "adjtimex", None)
     if function is None or struct.calcsize("l") != 8:
         return None
-    buffer = ctypes.create_string_buffer(SIZE)
-    if function(buffer) < 0:
-        return None
-    return parse_timex(buffer.raw)
+    return function, ctypes.create_string_buffer(SIZE)
 
 
 def parse_timex(raw: bytes) -> Timex:
     """Return what the bytes of a struct timex say."""
-    import struct
-
-    fields = struct.unpack_from(LAYOUT, raw)
+    fields = _TIMEX.unpack_from(raw)
     _, offset, frequency, max_error, estimated_error, status = fields[:6]
     unit = 1e-9 if status & STA_NANO else 1e-6
     return Timex(

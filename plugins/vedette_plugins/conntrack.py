@@ -6,8 +6,6 @@ and then. Count and limit are those of the network the agent lives in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from vedette.api import Collector, NoConfig, Sample, Unavailable, counter, gauge, hookimpl, updown
 from vedette_plugins._netfiles import NetFile, added_up
 from vedette_plugins._procfs import KernelFile, numbers
@@ -83,6 +81,9 @@ class Conntrack(Collector):
         self._count = KernelFile("sys/net/netfilter/nf_conntrack_count", one_record=True)
         self._max = KernelFile("sys/net/netfilter/nf_conntrack_max", one_record=True)
         self._stat = NetFile("stat/nf_conntrack")
+        #: The text of the counters that was read last, and what it gave.
+        self._text = b""
+        self._sums: list[Sample] = []
         self._totals = {
             b"drop": self.drops,
             b"early_drop": self.early_drops,
@@ -94,16 +95,19 @@ class Conntrack(Collector):
         if self._number(self._count) is None:
             raise Unavailable("connections are not tracked")
 
-    def collect(self) -> Iterator[Sample]:
+    def collect(self) -> list[Sample]:
         count, limit = self._number(self._count), self._number(self._max)
         if count is None:
             raise Unavailable("connections are not tracked any more")
-        yield self.count(count)
+        samples = [self.count(count)]
         if limit:
-            yield self.limit(limit)
-            yield self.utilization(min(1.0, count / limit))
-        for name, total in added_up(self._stat.read_if_there(self.host), [*self._totals]).items():
-            yield self._totals[name](total)
+            samples += self.limit(limit), self.utilization(min(1.0, count / limit))
+        text = self._stat.read_if_there(self.host)
+        if text != self._text:
+            sums = added_up(text, tuple(self._totals))
+            self._sums = [self._totals[name](total) for name, total in sums.items()]
+            self._text = text
+        return samples + self._sums
 
     def close(self) -> None:
         for file in (self._count, self._max, self._stat):

@@ -9,7 +9,7 @@ out until a guest ran. A host with 256 cores takes 0.7 ms, the kernel's own work
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from operator import sub
 from typing import Annotated, Literal
 
@@ -29,6 +29,17 @@ IDLE, IOWAIT, HARD, SOFT, STEAL = 3, 4, 5, 6, 7
 #: Ticks by which a total may fall and still be held: idle and iowait of the kernel slip back
 #: a little when a core sleeps. More than that is a reset.
 SLIP = 1000
+#: What begins the lines of the host's totals.
+TOTALS = (
+    b"\nctxt ",
+    b"\nintr ",
+    b"\nsoftirq ",
+    b"\nprocesses ",
+    b"\nprocs_running ",
+    b"\nprocs_blocked ",
+)
+#: The lines behind that of the interrupts (fs/proc/stat.c).
+LAST = (b"ctxt", b"btime", b"processes", b"procs_running", b"procs_blocked", b"softirq")
 #: The line of all CPUs is shorter: a name and ten 64-bit numbers.
 LONGEST_LINE = 256
 #: ``cpu8191``: the kernel knows no more cores.
@@ -190,56 +201,61 @@ class Cpu(Collector):
             {"iowait": self.iowait, "steal": self.steal}.get(mode, self.utilization).series(mode)
             for mode in MODES
         )
+        self._seconds = [self.seconds.series(mode) for mode in MODES]
+        self._busy = self.busy.series()
+        self._count = self.count.series()
         self._totals = (
-            (self.switches, b"\nctxt "),
-            (self.interrupts, b"\nintr "),
-            (self.soft_interrupts, b"\nsoftirq "),
-            (self.created, b"\nprocesses "),
-            (self.runnable, b"\nprocs_running "),
-            (self.blocked, b"\nprocs_blocked "),
+            self.switches.series(),
+            self.interrupts.series(),
+            self.soft_interrupts.series(),
+            self.created.series(),
+            self.runnable.series(),
+            self.blocked.series(),
         )
 
     def probe(self) -> None:
         self._stat.read(self.host.proc)
 
-    def collect(self) -> Iterator[Sample]:
+    def collect(self) -> list[Sample]:
         text = b"\n" + self._stat.read(self.host.proc)
         before, self._before = self._before, times(text)
         if HOST not in self._before:
             raise Unavailable(f"{self.host.proc}/stat has no line for all CPUs")
-        yield from self._whole_host(before)
-        yield from self._guests(text)
+        samples = self._whole_host(before)
+        samples += self._guests(text)
         if self.config.per_core != "off":
-            yield from self._each_core(before)
-        yield self.count(len(self._before) - 1)
-        for instrument, key in self._totals:
-            value = number_after(text, key)
+            samples += self._each_core(before)
+        samples.append(Sample(self._count, len(self._before) - 1))
+        for series, value in zip(self._totals, totals(text), strict=True):
             if value is not None:
-                yield instrument(value)
+                samples.append(Sample(series, value))
+        return samples
 
     def close(self) -> None:
         self._stat.close()
 
-    def _whole_host(self, before: dict[bytes, Ticks]) -> Iterator[Sample]:
+    def _whole_host(self, before: dict[bytes, Ticks]) -> list[Sample]:
         passed = self._passed(HOST, before)
-        for mode, ticks in zip(MODES, modes(self._before[HOST]), strict=True):
-            yield self.seconds(ticks * self._second, mode)
+        second = self._second
+        ticks = modes(self._before[HOST])
+        samples = list(map(Sample, self._seconds, [one * second for one in ticks]))
         total = sum(passed)
-        if not total:
-            return
-        for series, ticks in zip(self._shares, modes(passed), strict=True):
-            yield Sample(series, ticks / total)
-        yield self.busy(busy_share(passed, total))
+        if total:
+            samples += map(Sample, self._shares, [one / total for one in modes(passed)])
+            samples.append(Sample(self._busy, busy_share(passed, total)))
+        return samples
 
-    def _guests(self, text: bytes) -> Iterator[Sample]:
+    def _guests(self, text: bytes) -> list[Sample]:
         ticks = guest_ticks(text)
         self._had_guests = self._had_guests or any(ticks)
-        if self._had_guests:
-            for mode, one in zip(GUEST_MODES, ticks, strict=False):
-                yield self.guest(one * self._second, mode)
+        if not self._had_guests:
+            return []
+        seconds = [one * self._second for one in ticks]
+        return list(map(self.guest, seconds, GUEST_MODES))
 
-    def _each_core(self, before: dict[bytes, Ticks]) -> Iterator[Sample]:
+    def _each_core(self, before: dict[bytes, Ticks]) -> list[Sample]:
         with_modes = self.config.per_core == "modes"
+        samples = []
         for name in self._before:
             if name == HOST:
                 continue
@@ -248,11 +264,14 @@ class Cpu(Collector):
             if not total:
                 continue
             series = self._cores.get(name) or self._remember(name)
-            yield Sample(series, busy_share(passed, total))
+            samples.append(Sample(series, busy_share(passed, total)))
             if with_modes:
                 core = series.values[0]
-                for mode, ticks in zip(MODES, modes(passed), strict=True):
-                    yield self.core_utilization(ticks / total, core, mode)
+                samples += [
+                    self.core_utilization(ticks / total, core, mode)
+                    for mode, ticks in zip(MODES, modes(passed), strict=True)
+                ]
+        return samples
 
     def _passed(self, name: bytes, before: dict[bytes, Ticks]) -> Sequence[int]:
         """Return the ticks that passed per column since the reading before; empty at the first.
@@ -305,6 +324,22 @@ def times(text: bytes) -> dict[bytes, Ticks]:
         if valid:
             found[name] = ticks
     return found
+
+
+def totals(text: bytes) -> Sequence[int | None]:
+    """Return the numbers of the lines of ``TOTALS``; None for one that is missing or garbled.
+
+    Behind the one line of all interrupts, which is most of the text of a large host, come some
+    short ones, always in the same order: they are split at once.
+    """
+    words = text[max(0, text.find(TOTALS[0])) :].split(None, len(LAST) * 2 + 1)
+    if tuple(words[: len(LAST) * 2 : 2]) == LAST:
+        values = numbers(words[1 : len(LAST) * 2 : 2])
+        interrupts = number_after(text, TOTALS[1])
+        if values is not None and len(values) == len(LAST):
+            switches, _, created, runnable, blocked, soft = values
+            return switches, interrupts, soft, created, runnable, blocked
+    return [number_after(text, key) for key in TOTALS]
 
 
 def guest_ticks(text: bytes) -> list[int]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -176,22 +176,25 @@ class Filesystem(Collector):
         self._chosen: tuple[Chosen, ...] = ()
         self._omitted = 0
         self._slow: set[Target] = set()
+        #: The last answer of each mount, and what it gave.
+        self._told: dict[Target, tuple[os.statvfs_result, list[Sample]]] = {}
 
     def probe(self) -> None:
         if not self._current():
             raise Unavailable("no filesystem is mounted that is read (see include and exclude)")
 
-    def collect(self) -> Iterator[Sample]:
+    def collect(self) -> list[Sample]:
         others: dict[Target, Chosen] = {}
         chosen = self._current()
-        yield self.omitted(self._omitted)
+        samples = [self.omitted(self._omitted)]
         for one in chosen:
             if one.by_helper or one.target in self._slow:
                 others[one.target] = one
             else:
-                yield from self._samples(one, self._ask(one.target))
+                samples += self._samples(one, self._ask(one.target))
         for target, answer in self.reader.read(others):
-            yield from self._samples(others[target], answer)
+            samples += self._samples(others[target], answer)
+        return samples
 
     def close(self) -> None:
         self.reader.close()
@@ -208,29 +211,37 @@ class Filesystem(Collector):
             if self.monotonic() - began > SLOW_S:
                 self._slow.add(target)
 
-    def _samples(self, one: Chosen, answer: Answer) -> Iterator[Sample]:
-        place = one.place
+    def _samples(self, one: Chosen, answer: Answer) -> list[Sample]:
         if isinstance(answer, OSError):
-            if answer.errno in FAULTS:
-                yield self.responding(0, *place)
-            return
+            return [self.responding(0, *one.place)] if answer.errno in FAULTS else []
+        told = self._told.get(one.target)
+        if told is None or told[0] != answer:
+            told = self._told[one.target] = answer, self._figures(one, answer)
+        return told[1]
+
+    def _figures(self, one: Chosen, answer: os.statvfs_result) -> list[Sample]:
+        place = one.place
         if not answer.f_namemax and not answer.f_blocks:
-            return  # FUSE keeps its figures from everybody but the user who mounted it
-        yield self.responding(1, *place)
+            return []  # FUSE keeps its figures from everybody but the user who mounted it
         read_only = one.failed or bool(answer.f_flag & os.ST_RDONLY)
-        yield self.read_only(int(read_only), *place)
+        samples = [self.responding(1, *place), self.read_only(int(read_only), *place)]
         unit, size, free = answer.f_frsize, answer.f_blocks, answer.f_bavail
         used = size - answer.f_bfree
         if unit > 0 and size > 0 and used >= 0 and used + free > 0:
-            yield self.usage(used * unit, *place, "used")
-            yield self.usage(free * unit, *place, "free")
-            yield self.usage(max(0, answer.f_bfree - free) * unit, *place, "reserved")
-            yield self.limit(size * unit, *place)
-            yield self.utilization(used / (used + free), *place)
+            samples += (
+                self.usage(used * unit, *place, "used"),
+                self.usage(free * unit, *place, "free"),
+                self.usage(max(0, answer.f_bfree - free) * unit, *place, "reserved"),
+                self.limit(size * unit, *place),
+                self.utilization(used / (used + free), *place),
+            )
         if 0 < answer.f_files >= answer.f_ffree:
-            yield self.inodes_usage(answer.f_files - answer.f_ffree, *place, "used")
-            yield self.inodes_usage(answer.f_ffree, *place, "free")
-            yield self.inodes(1.0 - answer.f_ffree / answer.f_files, *place)
+            samples += (
+                self.inodes_usage(answer.f_files - answer.f_ffree, *place, "used"),
+                self.inodes_usage(answer.f_ffree, *place, "free"),
+                self.inodes(1.0 - answer.f_ffree / answer.f_files, *place),
+            )
+        return samples
 
     def _current(self) -> tuple[Chosen, ...]:
         """Return the mounts to read; the table is only parsed when it has changed."""
@@ -244,6 +255,7 @@ class Filesystem(Collector):
             self._chosen = tuple(wanted[: self.config.max_mounts])
             self._omitted = len(wanted) - len(self._chosen)
             self._slow &= {one.target for one in self._chosen}
+            self._told.clear()
         return self._chosen
 
 

@@ -9,13 +9,13 @@ host with 256 cores and 1000 interrupts reading is work for it: hence each 10 se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from vedette.api import Collector, Sample, Unavailable, counter, hookimpl
+from vedette.api import Collector, Instrument, Sample, Unavailable, counter, hookimpl
 from vedette_plugins._procfs import Choice, KernelFile, numbers, printable
 from vedette_plugins._rows import rows
 
@@ -25,6 +25,8 @@ ERRORS = frozenset({"MCE", "ERR", "Err"})
 TYPES_MAX, KINDS_MAX = 32, 64
 #: Devices that are read, however many the globs match.
 DEVICES_MAX = 256
+#: Longer rows, those of more than 300 CPUs, are not kept to be compared.
+LONGEST_KEPT = 4096
 #: Longest name of a row, and where its device's name is found at the latest.
 LONGEST_NAME, LONGEST_DEVICE = 16, 160
 
@@ -89,56 +91,55 @@ class Interrupts(Collector):
         super().__init__(config)
         self._softirqs = KernelFile("softirqs", one_record=True)
         self._choice = Choice(config.devices, ())
+        self._soft_rows = Kinds(self.soft)
+        self._kind_rows = Kinds(self.kinds, self.errors)
 
     def probe(self) -> None:
         table = rows(f"{self.host.proc}/interrupts")
-        if not cpus(next(table, b"")):
-            raise Unavailable(f"{self.host.proc}/interrupts does not begin with the CPUs")
+        self._width(next(table, [b""]))
         table.close()
 
-    def collect(self) -> Iterator[Sample]:
-        yield from self._soft()
+    def collect(self) -> list[Sample]:
+        samples = self._soft()
         table = rows(f"{self.host.proc}/interrupts")
-        width = cpus(next(table, b""))
-        if not width:
-            raise Unavailable(f"{self.host.proc}/interrupts does not begin with the CPUs")
+        first = next(table, [b""])
+        width = self._width(first)
+        self._kind_rows.begin(width)
         wanted: dict[str, int] = {}
-        seen: set[str] = set()
-        for row in table:
-            name = name_of(row)
-            if name.isdigit():
-                if self.config.devices:
-                    self._add(wanted, row, width)
-            elif name and len(seen) < KINDS_MAX:
-                kind = printable(name)
-                count = total(row, width)
-                if count is None or kind in seen:
-                    continue
-                seen.add(kind)
-                if kind in ERRORS:
-                    yield self.errors(count, kind)
-                elif count:
-                    yield self.kinds(count, kind)
-        for device, count in wanted.items():
-            yield self.device(count, device)
+        for some in chain((first[1:],), table):
+            for row in some:
+                name = name_of(row)
+                if name.isdigit():
+                    if self.config.devices:
+                        self._add(wanted, row, width)
+                elif name:
+                    self._kind_rows.add(name, row)
+        samples += self._kind_rows.samples
+        samples += [self.device(count, device) for device, count in wanted.items()]
+        return samples
 
     def close(self) -> None:
         self._softirqs.close()
 
-    def _soft(self) -> Iterator[Sample]:
+    def _width(self, first: list[bytes]) -> int:
+        """Return the number of CPUs that the first row names."""
+        width = cpus(first[0])
+        if not width:
+            raise Unavailable(f"{self.host.proc}/interrupts does not begin with the CPUs")
+        return width
+
+    def _soft(self) -> list[Sample]:
         try:
             text = self._softirqs.read(self.host.proc)
         except Unavailable:
-            return
-        lines = text.split(b"\n")[: TYPES_MAX + 1]
-        width = cpus(lines[0])
-        seen: set[str] = set()
-        for line in lines[1:]:
-            name = printable(name_of(line))
-            count = total(line, width)
-            if name and count and name not in seen:
-                seen.add(name)
-                yield self.soft(count, name)
+            return []
+        header, *lines = text.split(b"\n")[: TYPES_MAX + 1]
+        self._soft_rows.begin(cpus(header))
+        for line in lines:
+            name = name_of(line)
+            if name:
+                self._soft_rows.add(name, line)
+        return self._soft_rows.samples
 
     def _add(self, wanted: dict[str, int], row: bytes, width: int) -> None:
         """Add a device's row to its sum if the device is wanted."""
@@ -148,6 +149,53 @@ class Interrupts(Collector):
         count = total(row, width)
         if count is not None and (name in wanted or len(wanted) < DEVICES_MAX):
             wanted[name] = wanted.get(name, 0) + count
+
+
+class Kinds:
+    """The rows of one table that stand for a kind: what each said, once per kind.
+
+    Most of them stay as they are from one reading to the next, and are not read again then.
+    ``errors`` are told even when there are none.
+    """
+
+    def __init__(self, instrument: Instrument, errors: Instrument | None = None) -> None:
+        self._instrument = instrument
+        self._errors = errors
+        self._width = 0
+        self._before: dict[bytes, tuple[str, Sample | None]] = {}
+        self._now: dict[bytes, tuple[str, Sample | None]] = {}
+        self._seen: set[str] = set()
+        #: What this reading gave so far.
+        self.samples: list[Sample] = []
+
+    def begin(self, width: int) -> None:
+        """Begin a reading of a table with so many CPUs."""
+        self._before = self._now if width == self._width else {}
+        self._width = width
+        self._now, self._seen, self.samples = {}, set(), []
+
+    def add(self, name: bytes, row: bytes) -> None:
+        """Take a row; one that is garbled, or whose kind there was, is left out."""
+        if len(self._seen) >= KINDS_MAX:
+            return
+        known = self._before.get(row) or self._read(name, row)
+        if known is None or known[0] in self._seen:
+            return
+        kind, sample = known
+        self._seen.add(kind)
+        if len(row) <= LONGEST_KEPT:
+            self._now[row] = known
+        if sample is not None:
+            self.samples.append(sample)
+
+    def _read(self, name: bytes, row: bytes) -> tuple[str, Sample | None] | None:
+        count = total(row, self._width)
+        if count is None:
+            return None
+        kind = printable(name)
+        if self._errors is not None and kind in ERRORS:
+            return kind, self._errors(count, kind)
+        return kind, self._instrument(count, kind) if count else None
 
 
 def cpus(header: bytes) -> int:

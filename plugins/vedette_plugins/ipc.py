@@ -6,7 +6,6 @@ agent's own namespace: a container has its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 from vedette.api import Collector, Instrument, NoConfig, Sample, Unavailable, hookimpl, updown
@@ -45,6 +44,9 @@ class Ipc(Collector):
 
     def __init__(self, config: NoConfig) -> None:
         super().__init__(config)
+        #: What the files held last, and what it gave.
+        self._known: list[tuple[bytes, Instrument, dict[int, Instrument]]] = []
+        self._samples: list[Sample] = []
         #: A file, what its lines are, and what its columns add up to.
         self._tables: tuple[tuple[KernelFile, Instrument, dict[int, Instrument]], ...] = (
             (KernelFile("sysvipc/sem"), self.arrays, {3: self.semaphores}),
@@ -55,12 +57,17 @@ class Ipc(Collector):
     def probe(self) -> None:
         self._texts()
 
-    def collect(self) -> Iterator[Sample]:
-        for text, lines, columns in self._texts():
-            count, sums = added_up(text, tuple(columns))
-            yield lines(count)
-            for instrument, value in zip(columns.values(), sums, strict=True):
-                yield instrument(value)
+    def collect(self) -> list[Sample]:
+        texts = self._texts()
+        if texts != self._known:
+            self._known, self._samples = texts, []
+            for text, lines, columns in texts:
+                count, sums = added_up(text, tuple(columns))
+                self._samples.append(lines(count))
+                self._samples += [
+                    one(value) for one, value in zip(columns.values(), sums, strict=True)
+                ]
+        return self._samples
 
     def close(self) -> None:
         for file, _, _ in self._tables:

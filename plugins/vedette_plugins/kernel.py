@@ -150,6 +150,8 @@ class Kernel(Collector):
         super().__init__(config)
         self.monotonic: Callable[[], float] = time.monotonic
         self._files = {name: KernelFile(name, one_record=True) for name in (*PROC, *SYS)}
+        #: What each file held last, and the numbers in that.
+        self._known: dict[str, tuple[bytes, list[int]]] = {}
         self._slow_at = float("-inf")
         self._slow: list[Sample] = []
         self._has_dpkg: bool | None = None
@@ -163,40 +165,43 @@ class Kernel(Collector):
     def probe(self) -> None:
         self._files["uptime"].read(self.host.proc)
 
-    def collect(self) -> Iterator[Sample]:
+    def collect(self) -> list[Sample]:
+        samples = []
         uptime = seconds(self._files["uptime"].read(self.host.proc))
         if uptime is not None:
-            yield self.uptime(uptime)
-        yield from self._caches()
+            samples.append(self.uptime(uptime))
+        samples += self._caches()
         for name, instrument in self._single:
             for value in self._numbers(name)[:1]:
-                yield instrument(value)
+                samples.append(instrument(value))
         for value in self._numbers("sys/kernel/tainted")[:1]:
-            yield self.tainted(int(value > 0))
+            samples.append(self.tainted(int(value > 0)))
         now = self.monotonic()
         if now - self._slow_at >= SLOW_S:
             self._slow_at, self._slow = now, list(self._limits())
-        yield from self._slow
+        return samples + self._slow
 
     def close(self) -> None:
         for file in self._files.values():
             file.close()
 
-    def _caches(self) -> Iterator[Sample]:
+    def _caches(self) -> list[Sample]:
+        samples = []
         handles = self._numbers("sys/fs/file-nr")
         if len(handles) >= 3 and handles[0] >= handles[1]:
             in_use, most = handles[0] - handles[1], handles[2]
-            yield self.handles(in_use)
+            samples.append(self.handles(in_use))
             if 0 < most < UNLIMITED:
-                yield self.handles_limit(most)
-                yield self.handles_share(min(1.0, in_use / most))
+                samples.append(self.handles_limit(most))
+                samples.append(self.handles_share(min(1.0, in_use / most)))
         inodes, dentries = self._numbers("sys/fs/inode-nr"), self._numbers("sys/fs/dentry-state")
         for instrument, counts in ((self.inodes, inodes), (self.dentries, dentries)):
             if len(counts) >= 2 and counts[0] >= counts[1]:
-                yield instrument(counts[0] - counts[1], "used")
-                yield instrument(counts[1], "unused")
+                samples.append(instrument(counts[0] - counts[1], "used"))
+                samples.append(instrument(counts[1], "unused"))
         if len(dentries) >= 5:
-            yield self.negative_dentries(dentries[4])
+            samples.append(self.negative_dentries(dentries[4]))
+        return samples
 
     def _limits(self) -> Iterator[Sample]:
         limits = (self._numbers("sys/kernel/pid_max"), self._numbers("sys/kernel/threads-max"))
@@ -233,7 +238,11 @@ class Kernel(Collector):
 
     def _numbers(self, name: str) -> list[int]:
         """Return the numbers the file holds; empty when it holds anything else."""
-        return numbers(self._text(name).split(None, 16)[:16]) or []
+        text = self._text(name)
+        known = self._known.get(name)
+        if known is None or known[0] != text:
+            known = self._known[name] = text, numbers(text.split(None, 16)[:16]) or []
+        return known[1]
 
 
 def seconds(text: bytes) -> float | None:

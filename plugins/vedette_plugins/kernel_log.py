@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterator
 
 from vedette.api import Collector, NoConfig, Sample, Unavailable, counter, hookimpl
 
@@ -155,18 +154,22 @@ class KernelLog(Collector):
         self._kinds: Counter[str] = Counter()
         self._severities: Counter[str] = Counter()
         self._lost = 0
+        #: What was told last; none once something is logged.
+        self._samples: list[Sample] = []
 
     def probe(self) -> None:
         self._open()
 
-    def collect(self) -> Iterator[Sample]:
+    def collect(self) -> list[Sample]:
         self._read(self._open())
-        for kinds, instrument in ((SERIOUS, self.events), (HARMLESS, self.harmless)):
-            for kind, _ in kinds:
-                yield instrument(self._kinds[kind], kind)
-        for severity in SEVERITIES[:5]:
-            yield self.messages(self._severities[severity], severity)
-        yield self.lost(self._lost)
+        if not self._samples:
+            self._samples = [
+                *(self.events(self._kinds[kind], kind) for kind, _ in SERIOUS),
+                *(self.harmless(self._kinds[kind], kind) for kind, _ in HARMLESS),
+                *(self.messages(self._severities[one], one) for one in SEVERITIES[:5]),
+                self.lost(self._lost),
+            ]
+        return self._samples
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -197,16 +200,21 @@ class KernelLog(Collector):
                     self.close()
                     raise
                 self._lost += 1
+                self._samples = []
                 continue
             if not record:
                 return
-            found = parse_record(record)
-            if found is not None:
-                severity, message = found
-                self._severities[SEVERITIES[severity]] += 1
-                kind = kind_of(message)
-                if kind:
-                    self._kinds[kind] += 1
+            self._count(record)
+
+    def _count(self, record: bytes) -> None:
+        self._samples = []
+        found = parse_record(record)
+        if found is not None:
+            severity, message = found
+            self._severities[SEVERITIES[severity]] += 1
+            kind = kind_of(message)
+            if kind:
+                self._kinds[kind] += 1
 
 
 def parse_record(record: bytes) -> tuple[int, bytes] | None:

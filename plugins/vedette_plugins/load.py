@@ -6,7 +6,6 @@ raise a finding by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import isfinite
 
 from vedette.api import Collector, NoConfig, Sample, Unavailable, gauge, hookimpl
@@ -49,17 +48,16 @@ class Load(Collector):
     def __init__(self, config: NoConfig) -> None:
         super().__init__(config)
         self._loadavg = KernelFile("loadavg", one_record=True)
+        self._series = (self.one.series(), self.five.series(), self.fifteen.series())
 
     def probe(self) -> None:
         self._loadavg.read(self.host.proc)
 
-    def collect(self) -> Iterator[Sample]:
+    def collect(self) -> list[Sample]:
         averages = load_averages(self._loadavg.read(self.host.proc))
         if averages is None:
             raise Unavailable(f"{self.host.proc}/loadavg does not hold three load averages")
-        yield self.one(averages[0])
-        yield self.five(averages[1])
-        yield self.fifteen(averages[2])
+        return list(map(Sample, self._series, averages))
 
     def close(self) -> None:
         self._loadavg.close()

@@ -18,6 +18,7 @@ from vedette.api import (
     Instrument,
     NoConfig,
     Sample,
+    Series,
     Unavailable,
     gauge,
     hookimpl,
@@ -189,7 +190,16 @@ class Memory(Collector):
         super().__init__(config)
         self._meminfo = KernelFile("meminfo", one_record=True)
         self._is_zswap_used = False
-        self._amounts: tuple[tuple[bytes, Instrument, tuple[str, ...]], ...] = (
+        self._states = tuple(
+            (self.usage.series(state), share.series(state))
+            for state, share in (
+                ("used", self.used_share),
+                ("free", self.utilization),
+                ("cached", self.utilization),
+                ("buffers", self.utilization),
+            )
+        )
+        amounts: tuple[tuple[bytes, Instrument, tuple[str, ...]], ...] = (
             (b"MemTotal:", self.total, ()),
             (b"MemAvailable:", self.available, ()),
             (b"Dirty:", self.dirty, ()),
@@ -214,7 +224,10 @@ class Memory(Collector):
             (b"CommitLimit:", self.commit_limit, ()),
             (b"HardwareCorrupted:", self.corrupted, ()),
         )
-        keys = (*_PARTS, *(key for key, _, _ in self._amounts))
+        self._amounts = [(key, one.series(*values)) for key, one, values in amounts]
+        self._present: list[tuple[bytes, Series]] = []
+        self._keys: tuple[bytes, ...] = ()
+        keys = (*_PARTS, *(key for key, _ in self._amounts))
         # An amount of more bytes than 64 bits can say is a difference that fell below zero: some
         # kernels give such a commit limit where hugepages take most of the RAM.
         self._numbers = KeyedNumbers(keys, below=WIDEST // KIB)
@@ -222,22 +235,23 @@ class Memory(Collector):
     def probe(self) -> None:
         self._meminfo.read(self.host.proc)
 
-    def collect(self) -> Iterator[Sample]:
+    def collect(self) -> list[Sample]:
         found = self._numbers.read(self._meminfo.read(self.host.proc))
         total = found.get(b"MemTotal:")
         if not total:
             raise Unavailable(f"{self.host.proc}/meminfo does not say how much RAM there is")
-        for state, amount in states(found, total).items():
-            share = self.used_share if state == "used" else self.utilization
-            yield self.usage(amount * KIB, state)
-            yield share(amount / total, state)
-        for key, instrument, values in self._amounts:
-            if key in found:
-                yield instrument(found[key] * KIB, *values)
+        samples: list[Sample] = []
+        for (usage, share), amount in zip(self._states, states(found, total), strict=False):
+            samples += Sample(usage, amount * KIB), Sample(share, amount / total)
+        if self._numbers.keys is not self._keys:
+            self._keys = self._numbers.keys
+            self._present = [row for row in self._amounts if row[0] in found]
+        samples += [Sample(series, found[key] * KIB) for key, series in self._present]
         if found.get(b"SwapTotal:"):
-            yield from self._swap(found)
+            samples += self._swap(found)
         if found.get(b"HugePages_Total:"):
-            yield from self._hugepages(found)
+            samples += self._hugepages(found)
+        return samples
 
     def close(self) -> None:
         self._meminfo.close()
@@ -268,18 +282,18 @@ class Memory(Collector):
             yield self.huge_size(found[b"Hugepagesize:"] * KIB)
 
 
-def states(found: Mapping[bytes, int], total: int) -> dict[str, int]:
-    """Return KiB per state of the RAM; empty when one of the parts is missing."""
+def states(found: Mapping[bytes, int], total: int) -> tuple[int, ...]:
+    """Return KiB used, free, cached and in buffers; empty when one of the parts is missing."""
     free = found.get(b"MemFree:")
     buffers = found.get(b"Buffers:")
     pages = found.get(b"Cached:")
     if free is None or buffers is None or pages is None:
-        return {}
+        return ()
     cached = max(0, pages + found.get(b"SReclaimable:", 0) - found.get(b"Shmem:", 0))
     used = total - free - buffers - cached
     if used < 0 or free > total:
-        return {}
-    return {"used": used, "free": free, "cached": cached, "buffers": buffers}
+        return ()
+    return used, free, cached, buffers
 
 
 @hookimpl

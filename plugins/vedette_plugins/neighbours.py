@@ -7,8 +7,6 @@ kernel itself: none is listed here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from vedette.api import Collector, NoConfig, Sample, Unavailable, counter, gauge, hookimpl, updown
 from vedette_plugins._netfiles import PATIENCE, NetFile, added_up
 from vedette_plugins._procfs import KernelFile, numbers
@@ -73,6 +71,8 @@ class Neighbours(Collector):
     def __init__(self, config: NoConfig) -> None:
         super().__init__(config)
         self._stats = {version: NetFile(f"stat/{name}") for version, (name, _) in TABLES.items()}
+        #: The text and the limit of each table as they were last, and what they gave.
+        self._told: dict[str, tuple[bytes, int, list[Sample]]] = {}
         self._limits: dict[str, int] = {}
         self._limit_age = 0
 
@@ -80,29 +80,39 @@ class Neighbours(Collector):
         if b"entries" not in self._stats["ipv4"].read(self.host):
             raise Unavailable(f"{self.host.proc}/net/stat/arp_cache is no table of counters")
 
-    def collect(self) -> Iterator[Sample]:
+    def collect(self) -> list[Sample]:
         self._limit_age -= 1
         if self._limit_age < 0:
             self._limit_age = PATIENCE
             self._limits = {
                 version: self._read_limit(name) for version, (_, name) in TABLES.items()
             }
+        samples: list[Sample] = []
         for version, file in self._stats.items():
-            sums = added_up(file.read_if_there(self.host), WANTED)
-            entries = sums.get(b"entries")
-            if entries is not None:
-                yield self.entries(entries, version)
-                limit = self._limits[version]
-                if limit:
-                    yield self.limit(limit, version)
-                    yield self.utilization(min(1.0, entries / limit), version)
-            for name, total in ((b"table_fulls", self.overflows), (b"res_failed", self.failures)):
-                if name in sums:
-                    yield total(sums[name], version)
+            text, limit = file.read_if_there(self.host), self._limits[version]
+            told = self._told.get(version)
+            if told is None or told[:2] != (text, limit):
+                told = self._told[version] = text, limit, self._parse(version, text, limit)
+            samples += told[2]
+        return samples
 
     def close(self) -> None:
         for file in self._stats.values():
             file.close()
+
+    def _parse(self, version: str, text: bytes, limit: int) -> list[Sample]:
+        sums = added_up(text, WANTED)
+        entries = sums.get(b"entries")
+        samples = []
+        if entries is not None:
+            samples.append(self.entries(entries, version))
+            if limit:
+                samples.append(self.limit(limit, version))
+                samples.append(self.utilization(min(1.0, entries / limit), version))
+        for name, total in ((b"table_fulls", self.overflows), (b"res_failed", self.failures)):
+            if name in sums:
+                samples.append(total(sums[name], version))
+        return samples
 
     def _read_limit(self, name: str) -> int:
         """Return the entries a table can have; 0 where the kernel does not tell."""

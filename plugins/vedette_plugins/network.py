@@ -7,13 +7,13 @@ collisions and the kinds of error begin when there is one: on most cards there n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from vedette.api import Collector, Sample, Unavailable, counter, hookimpl
+from vedette.api import Collector, Sample, Series, Unavailable, counter, hookimpl
 from vedette_plugins._netfiles import INNER, NetFile
 from vedette_plugins._procfs import Choice, numbers, printable
 
@@ -33,13 +33,19 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = INNER
 
 
-class Traffic(NamedTuple):
-    """The counters of one interface in one direction."""
+class Interface:
+    """One interface in use: its series, looked up once, and which seldom counters have begun."""
 
-    octets: int
-    packets: int
-    errors: int
-    dropped: int
+    __slots__ = ("begun", "fixed")
+
+    def __init__(self, network: Network, name: str) -> None:
+        self.fixed: list[Series] = []
+        for direction in DIRECTIONS:
+            repeats = name == "lo" and direction == "transmit"
+            octets = network.repeated if repeats else network.io
+            counters = (octets, network.packets, network.errors, network.dropped)
+            self.fixed += [one.series(name, direction) for one in counters]
+        self.begun: set[int] = set()
 
 
 class Network(Collector):
@@ -138,8 +144,9 @@ class Network(Collector):
         super().__init__(config)
         self._choice = Choice(config.include, config.exclude)
         self._dev = NetFile("dev")
-        #: Which counters that seldom count have begun, by interface in use.
-        self._used: dict[str, set[int]] = {}
+        self._used: dict[str, Interface] = {}
+        #: What the lines of the previous reading gave, and whose they were.
+        self._lines: dict[bytes, tuple[str, list[Sample]]] = {}
         self._rare = (
             (4, self.fifo_errors, ("receive",)),
             (5, self.frame_errors, ()),
@@ -152,36 +159,50 @@ class Network(Collector):
     def probe(self) -> None:
         self._read()
 
-    def collect(self) -> Iterator[Sample]:
-        present: dict[str, set[int]] = {}
-        for interface, values in interfaces(self._read()):
-            if self._choice.verdict(interface) is False or interface in present:
+    def collect(self) -> list[Sample]:
+        before, self._lines = self._lines, {}
+        present: dict[str, Interface] = {}
+        samples: list[Sample] = []
+        for line in self._read().split(b"\n"):
+            told = before.get(line) or self._tell(line, present)
+            if told is None or told[0] in present:
                 continue
-            traffic = Traffic(*values[0:4]), Traffic(*values[8:12])
-            begun = self._used.get(interface)
-            # A driver that was loaded anew starts at zero: what was used once stays in.
-            if begun is None and not any(one.packets for one in traffic):
-                continue
-            present[interface] = begun = set() if begun is None else begun
-            for direction, counts in zip(DIRECTIONS, traffic, strict=True):
-                repeats = interface == "lo" and direction == "transmit"
-                octets = self.repeated if repeats else self.io
-                yield octets(counts.octets, interface, direction)
-                yield self.packets(counts.packets, interface, direction)
-                yield self.errors(counts.errors, interface, direction)
-                yield self.dropped(counts.dropped, interface, direction)
-            if begun or any(values[4:8]) or any(values[12:15]):
-                yield from self._detail(interface, values, begun)
+            name, found = told
+            present[name] = self._used[name]
+            self._lines[line] = told
+            samples += found
         self._used = present
+        return samples
 
     def close(self) -> None:
         self._dev.close()
 
-    def _detail(self, interface: str, values: Sequence[int], begun: set[int]) -> Iterator[Sample]:
+    def _tell(
+        self, line: bytes, present: Mapping[str, Interface]
+    ) -> tuple[str, list[Sample]] | None:
+        """Return the name of an interface in use, and its samples; None for one that was told."""
+        values = counts(line)
+        if values is None:
+            return None
+        name = printable(line.rpartition(b":")[0].strip())
+        if name in present or self._choice.verdict(name) is False:
+            return None
+        used = self._used.get(name)
+        # A driver that was loaded anew starts at zero: what was used once stays in.
+        if used is None:
+            if not (values[1] or values[9]):
+                return None
+            used = self._used[name] = Interface(self, name)
+        samples = list(map(Sample, used.fixed, (*values[0:4], *values[8:12])))
+        if used.begun or any(values[4:8]) or any(values[12:15]):
+            samples += self._detail(used, name, values)
+        return name, samples
+
+    def _detail(self, used: Interface, name: str, values: Sequence[int]) -> Iterator[Sample]:
         for at, instrument, direction in self._rare:
-            if values[at] or at in begun:
-                begun.add(at)
-                yield instrument(values[at], interface, *direction)
+            if values[at] or at in used.begun:
+                used.begun.add(at)
+                yield instrument(values[at], name, *direction)
 
     def _read(self) -> bytes:
         text = self._dev.read(self.host)
@@ -190,15 +211,13 @@ class Network(Collector):
         return text
 
 
-def interfaces(text: bytes) -> Iterator[tuple[str, list[int]]]:
-    """Yield the name and the 16 numbers of each interface in the text of /proc/net/dev."""
-    for line in text.split(b"\n"):
-        before, _, rest = line.rpartition(b":")
-        name = before.strip()
-        values = numbers(rest.split(None, 16)[:16]) if name else None
-        if values is None or len(values) < 12:
-            continue
-        yield printable(name), values + [0] * (16 - len(values))
+def counts(line: bytes) -> list[int] | None:
+    """Return the 16 numbers of an interface's line in /proc/net/dev; None for any other line."""
+    before, _, rest = line.rpartition(b":")
+    values = numbers(rest.split(None, 16)[:16]) if before.strip() else None
+    if values is None or len(values) < 12:
+        return None
+    return values + [0] * (16 - len(values))
 
 
 @hookimpl

@@ -10,10 +10,20 @@ What a host does not use (swap, zswap, the balloon of a virtual machine) has no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
-from vedette.api import Collector, Instrument, NoConfig, Sample, counter, gauge, hookimpl, updown
+from vedette.api import (
+    Collector,
+    Instrument,
+    NoConfig,
+    Sample,
+    Series,
+    counter,
+    gauge,
+    hookimpl,
+    updown,
+)
 from vedette_plugins._keyed import KeyedNumbers
 from vedette_plugins._procfs import KernelFile, number_after
 
@@ -26,8 +36,10 @@ KIB = 1024
 #: Readings between two looks whether a host without swap has got some.
 SWAPLESS = 10
 
-#: An instrument, its attribute values, a factor, and the keys whose numbers are added up.
-Row = tuple[Instrument, tuple[str, ...], int, tuple[bytes, ...]]
+#: A series, a factor, the keys whose numbers are added up, and whether it begins when it counts.
+Row = tuple[Series, int, tuple[bytes, ...], bool]
+#: The same on this kernel: the first of the keys that it has, and the others.
+Present = tuple[Series, int, bytes, tuple[bytes, ...], bool]
 
 _detail = partial(counter, resource="memory", alarm="never")
 
@@ -142,7 +154,8 @@ class Paging(Collector):
         super().__init__(config)
         self._meminfo = KernelFile("meminfo", one_record=True)
         self._vmstat = KernelFile("vmstat")
-        self._every: tuple[Row, ...] = (
+        rare = (self.balloon, self.zswap)
+        rows: tuple[tuple[Instrument, tuple[str, ...], int, tuple[bytes, ...]], ...] = (
             (self.operations, ("in", "major"), 1, (b"pswpin",)),
             (self.operations, ("out", "major"), 1, (b"pswpout",)),
             (self.kills, (), 1, (b"oom_kill",)),
@@ -165,53 +178,61 @@ class Paging(Collector):
             (self.zswap, ("in",), 1, (b"zswpin",)),
             (self.zswap, ("out",), 1, (b"zswpout",)),
         )
-        self._rare = (self.balloon, self.zswap)
-        keys = (key for _, _, _, keys in self._every for key in keys)
+        self._every: list[Row] = [
+            (one.series(*values), factor, keys, one in rare) for one, values, factor, keys in rows
+        ]
+        keys = (key for row in self._every for key in row[2])
         self._numbers = KeyedNumbers((b"pgfault", b"pgmajfault", *keys))
         self._keys: tuple[bytes, ...] = ()
-        self._rows: list[Row] = []
+        self._rows: list[Present] = []
+        self._major, self._minor = self.faults.series("major"), self.faults.series("minor")
         self._swapless_left = 0
 
     def probe(self) -> None:
         self._vmstat.read(self.host.proc)
 
-    def collect(self) -> Iterator[Sample]:
-        yield from self._swap()
+    def collect(self) -> list[Sample]:
+        samples = [] if self._swapless() else self._swap()
         found = self._numbers.read(self._vmstat.read(self.host.proc))
-        yield from self._faults(found)
-        keys = tuple(found)
-        if keys != self._keys:
-            self._keys, self._rows = keys, present(self._every, found)
-        for instrument, values, factor, parts in self._rows:
-            amount = sum([found[part] for part in parts])
-            if amount or instrument not in self._rare:
-                yield instrument(amount * factor, *values)
+        samples += self._faults(found)
+        if self._numbers.keys is not self._keys:
+            self._keys, self._rows = self._numbers.keys, present(self._every, found)
+        for series, factor, first, others, is_rare in self._rows:
+            amount = found[first]
+            for key in others:
+                amount += found[key]
+            if amount or not is_rare:
+                samples.append(Sample(series, amount * factor))
+        return samples
 
     def close(self) -> None:
         self._meminfo.close()
         self._vmstat.close()
 
-    def _swap(self) -> Iterator[Sample]:
-        if self._swapless_left:
-            self._swapless_left -= 1
-            return
+    def _swapless(self) -> bool:
+        """Return whether the host had no swap when it was asked of late."""
+        self._swapless_left -= 1
+        return self._swapless_left >= 0
+
+    def _swap(self) -> list[Sample]:
         text = b"\n" + self._meminfo.read(self.host.proc)
         total = number_after(text, b"\nSwapTotal:")
         free = number_after(text, b"\nSwapFree:")
-        if total == 0:
-            self._swapless_left = SWAPLESS - 1
+        self._swapless_left = SWAPLESS - 1 if total == 0 else 0
         if not total or free is None or free > total:
-            return
+            return []
+        samples: list[Sample] = []
         for state, amount in (("used", total - free), ("free", free)):
-            yield self.usage(amount * KIB, state)
-            yield self.utilization(amount / total, state)
+            samples += self.usage(amount * KIB, state), self.utilization(amount / total, state)
+        return samples
 
-    def _faults(self, found: Mapping[bytes, int]) -> Iterator[Sample]:
+    def _faults(self, found: Mapping[bytes, int]) -> list[Sample]:
         major, every = found.get(b"pgmajfault"), found.get(b"pgfault")
-        if major is not None:
-            yield self.faults(major, "major")
-            if every is not None and every >= major:
-                yield self.faults(every - major, "minor")
+        if major is None:
+            return []
+        if every is None or every < major:
+            return [Sample(self._major, major)]
+        return [Sample(self._major, major), Sample(self._minor, every - major)]
 
 
 def zoned(key: bytes) -> tuple[bytes, ...]:
@@ -219,10 +240,14 @@ def zoned(key: bytes) -> tuple[bytes, ...]:
     return (key, *(key + b"_" + zone for zone in ZONES))
 
 
-def present(rows: tuple[Row, ...], found: Mapping[bytes, int]) -> list[Row]:
+def present(rows: Sequence[Row], found: Mapping[bytes, int]) -> list[Present]:
     """Return the rows of which this kernel has a part, without the parts it does not have."""
-    kept = ((*row[:3], tuple(key for key in row[3] if key in found)) for row in rows)
-    return [row for row in kept if row[3]]
+    kept = []
+    for series, factor, keys, is_rare in rows:
+        parts = tuple(key for key in keys if key in found)
+        if parts:
+            kept.append((series, factor, parts[0], parts[1:], is_rare))
+    return kept
 
 
 @hookimpl

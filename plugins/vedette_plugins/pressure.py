@@ -9,7 +9,6 @@ who compares. Nobody acts on a few waiting tasks, except where CPU is what they 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -99,27 +98,39 @@ class Pressure(Collector):
             self._lines[resource].append(line)
         self._files = {one: KernelFile(f"pressure/{one}", one_record=True) for one in RESOURCES}
         self._present = list(RESOURCES)
+        #: What each file held last, and what it gave.
+        self._texts: dict[str, bytes] = {}
+        self._told: dict[str, list[Sample]] = {}
 
     def probe(self) -> None:
         self._present = list(RESOURCES)
-        if not any(True for _ in self.collect()):
+        if not self.collect():
             raise Unavailable(f"{self.host.proc}/pressure holds no totals")
 
-    def collect(self) -> Iterator[Sample]:
+    def collect(self) -> list[Sample]:
+        samples: list[Sample] = []
         for resource in tuple(self._present):
-            text = b"\n" + self._read(resource)
-            for line in self._lines[resource]:
-                begin = text.find(line.begin)
-                if begin < 0:
-                    continue
-                words = text[begin + 1 : begin + LONGEST_LINE].partition(b"\n")[0].split()
-                total = total_of(words)
-                if total is None:
-                    continue
-                yield Sample(line.total, total / MICROSECONDS)
-                if self.config.averages:
-                    for series, share in zip(line.averages, shares(words), strict=False):
-                        yield Sample(series, share)
+            text = self._read(resource)
+            if text != self._texts.get(resource):
+                self._texts[resource], self._told[resource] = text, self._parse(resource, text)
+            samples += self._told[resource]
+        return samples
+
+    def _parse(self, resource: str, text: bytes) -> list[Sample]:
+        samples = []
+        text = b"\n" + text
+        for line in self._lines[resource]:
+            begin = text.find(line.begin)
+            if begin < 0:
+                continue
+            words = text[begin + 1 : begin + LONGEST_LINE].partition(b"\n")[0].split()
+            total = total_of(words)
+            if total is None:
+                continue
+            samples.append(Sample(line.total, total / MICROSECONDS))
+            if self.config.averages:
+                samples += map(Sample, line.averages, shares(words))
+        return samples
 
     def close(self) -> None:
         for file in self._files.values():

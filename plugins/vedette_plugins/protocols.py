@@ -8,7 +8,7 @@ kernel does so; TCP is counted once for both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vedette.api import (
@@ -16,18 +16,15 @@ from vedette.api import (
     Instrument,
     NoConfig,
     Sample,
-    Series,
     Unavailable,
     counter,
     hookimpl,
     updown,
 )
-from vedette_plugins._netfiles import Columns, NetFile
+from vedette_plugins._netfiles import Columns, NetFile, Tables, Wanted
 
 _TYPED = ["network.type"]
 _BOTH_WAYS = ["network.type", "network.io.direction"]
-
-Wanted = dict[bytes, tuple[Series, float]]
 
 
 def _total(
@@ -255,8 +252,10 @@ class Protocols(Collector):
         ipv4, ipv6 = self._layers("ipv4"), self._layers("ipv6")
         extension = {b"IpExt": ipv4.pop(b"IpExt"), b"TcpExt": self._tcp_extension()}
         plain = ipv4 | {b"Tcp": self._tcp()}
-        self._plain = {table: Columns(wanted) for table, wanted in plain.items()}
-        self._extension = {table: Columns(wanted) for table, wanted in extension.items()}
+        self._plain = Tables(plain)
+        self._extension = Tables(extension)
+        self._text6 = b""
+        self._samples6: Sequence[Sample] = ()
         self._columns6 = Columns(
             {
                 table.removesuffix(b"Ext") + b"6" + name: one
@@ -269,11 +268,15 @@ class Protocols(Collector):
         if b"\nTcp: " not in self._snmp.read(self.host):
             raise Unavailable(f"{self.host.proc}/net/snmp has no table of TCP")
 
-    def collect(self) -> Iterator[Sample]:
-        yield from table_samples(self._snmp.read(self.host), self._plain)
-        yield from table_samples(self._netstat.read_if_there(self.host), self._extension)
-        fields = self._snmp6.read_if_there(self.host).split()
-        yield from self._columns6.samples(fields[::2], fields[1::2])
+    def collect(self) -> list[Sample]:
+        samples = self._plain.samples(self._snmp.read(self.host))
+        samples += self._extension.samples(self._netstat.read_if_there(self.host))
+        text = self._snmp6.read_if_there(self.host)
+        if text != self._text6:
+            fields = text.split()
+            self._text6, self._samples6 = text, self._columns6.samples(fields[::2], fields[1::2])
+        samples += self._samples6
+        return samples
 
     def close(self) -> None:
         for file in (self._snmp, self._netstat, self._snmp6):
@@ -373,20 +376,6 @@ class Protocols(Collector):
 def _wanted(*columns: tuple[Any, ...]) -> Wanted:
     """Return columns given as name, instrument and attribute values, in the kernel's unit."""
     return {name: (instrument.series(*values), 1) for name, instrument, *values in columns}
-
-
-def table_samples(text: bytes, tables: Mapping[bytes, Columns]) -> Iterator[Sample]:
-    """Yield the wanted samples of tables that are a line of names above a line of numbers.
-
-    Both lines begin with the table's name and a colon.
-    """
-    lines = text.split(b"\n")
-    done = set()
-    for names, fields in zip(lines[::2], lines[1::2], strict=False):
-        table = names.partition(b":")[0]
-        if table in tables and table not in done and fields.startswith(table + b":"):
-            done.add(table)
-            yield from tables[table].samples(names, fields.split())
 
 
 @hookimpl

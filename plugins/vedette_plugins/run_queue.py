@@ -7,8 +7,6 @@ holds much more for each CPU, so it is read each 10 seconds only, and of it one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from vedette.api import Collector, Sample, Unavailable, counter, hookimpl
 from vedette_plugins._procfs import numbers
 from vedette_plugins._rows import rows
@@ -45,23 +43,24 @@ class RunQueue(Collector):
     def probe(self) -> None:
         next(rows(f"{self.host.proc}/schedstat"), None)
 
-    def collect(self) -> Iterator[Sample]:
+    def collect(self) -> list[Sample]:
         run = waited = slices = cpus = 0
-        for row in rows(f"{self.host.proc}/schedstat"):
-            if not row.startswith(b"cpu"):
-                continue
-            values = numbers(row.split()[1:])
-            if values is None or len(values) < FIELDS:
-                continue
-            run += values[FIELDS - 3]
-            waited += values[FIELDS - 2]
-            slices += values[FIELDS - 1]
-            cpus += 1
+        for some in rows(f"{self.host.proc}/schedstat"):
+            for row in some:
+                values = numbers(row.split()[1:]) if row.startswith(b"cpu") else None
+                if values is None or len(values) < FIELDS:
+                    continue
+                run += values[FIELDS - 3]
+                waited += values[FIELDS - 2]
+                slices += values[FIELDS - 1]
+                cpus += 1
         if not cpus:
             raise Unavailable(f"{self.host.proc}/schedstat has no line of a CPU")
-        yield self.time(run / NANOSECONDS, "running")
-        yield self.time(waited / NANOSECONDS, "waiting")
-        yield self.slices(slices)
+        return [
+            self.time(run / NANOSECONDS, "running"),
+            self.time(waited / NANOSECONDS, "waiting"),
+            self.slices(slices),
+        ]
 
 
 @hookimpl

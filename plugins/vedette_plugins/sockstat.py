@@ -8,7 +8,7 @@ are of the whole kernel, the rest of the host's own network.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from vedette.api import (
     Collector,
@@ -126,31 +126,45 @@ class Sockstat(Collector):
         self._tcp_mem = KernelFile("sys/net/ipv4/tcp_mem", one_record=True)
         self._limit = 0
         self._limit_age = PATIENCE
+        #: The text read last, what it gave, and where TCP's memory is in that.
+        self._text = b""
+        self._samples: list[Sample] = []
+        self._memory_at = -1
         self._tables = {table: Columns(wanted) for table, wanted in self._wanted().items()}
 
     def probe(self) -> None:
         if b"inuse" not in self._sockstat.read(self.host):
             raise Unavailable(f"{self.host.proc}/net/sockstat has no sockets in use")
 
-    def collect(self) -> Iterator[Sample]:
+    def collect(self) -> list[Sample]:
         text = self._sockstat.read(self.host) + self._sockstat6.read_if_there(self.host)
-        for sample in line_samples(text, self._tables):
-            yield sample
-            if sample.series.instrument is self.tcp_memory:
-                yield from self._against_limit(sample.value)
+        if text != self._text:
+            self._text, self._samples = text, line_samples(text, self._tables)
+            places = [
+                at
+                for at, one in enumerate(self._samples)
+                if one.series.instrument is self.tcp_memory
+            ]
+            self._memory_at = places[0] if places else -1
+        if self._memory_at < 0:
+            return self._samples
+        behind = self._memory_at + 1
+        against = self._against_limit(self._samples[self._memory_at].value)
+        return [*self._samples[:behind], *against, *self._samples[behind:]]
 
     def close(self) -> None:
         for file in (self._sockstat, self._sockstat6, self._tcp_mem):
             file.close()
 
-    def _against_limit(self, memory: float) -> Iterator[Sample]:
+    def _against_limit(self, memory: float) -> list[Sample]:
         self._limit_age += 1
         if self._limit_age > PATIENCE:
             self._limit_age = 0
             self._limit = self._read_limit()
-        if self._limit > 0:
-            yield self.tcp_memory_limit(self._limit)
-            yield self.tcp_memory_utilization(min(1.0, memory / self._limit))
+        if self._limit <= 0:
+            return []
+        share = min(1.0, memory / self._limit)
+        return [self.tcp_memory_limit(self._limit), self.tcp_memory_utilization(share)]
 
     def _read_limit(self) -> int:
         """Return the bytes TCP's buffers may take; 0 where the kernel does not tell."""
@@ -185,14 +199,15 @@ class Sockstat(Collector):
         }
 
 
-def line_samples(text: bytes, tables: Mapping[bytes, Columns]) -> Iterator[Sample]:
-    """Yield the wanted samples of lines that are a table's name, then a name and a number each."""
-    done = set()
+def line_samples(text: bytes, tables: Mapping[bytes, Columns]) -> list[Sample]:
+    """Return the wanted samples of lines that are a table's name, then a name and a number each."""
+    samples: list[Sample] = []
+    left = dict(tables)
     for line in text.split(b"\n"):
         fields = line.split()
-        if fields and fields[0] in tables and fields[0] not in done:
-            done.add(fields[0])
-            yield from tables[fields[0]].samples(fields[1::2], fields[2::2])
+        if fields and fields[0] in left:
+            samples += left.pop(fields[0]).samples(fields[1::2], fields[2::2])
+    return samples
 
 
 @hookimpl

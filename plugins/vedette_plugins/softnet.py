@@ -9,9 +9,8 @@ of them back later: then the sums go on from where they were.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
-from vedette.api import Collector, NoConfig, Sample, Unavailable, counter, hookimpl, updown
+from vedette.api import Collector, Host, NoConfig, Sample, Unavailable, counter, hookimpl, updown
 from vedette_plugins._netfiles import ABSURD, NetFile
 
 #: A number is eight digits and a space or the end of the line.
@@ -86,37 +85,48 @@ class Softnet(Collector):
         #: What is added to the sums since a CPU was switched on or off.
         self._offsets = dict.fromkeys(COUNTERS, 0)
         self._begun = {PROCESSED, DROPPED, SQUEEZED}
+        #: The text read last, and what it gave.
+        self._text = b""
+        self._samples: list[Sample] = []
 
     def probe(self) -> None:
-        self._read()
+        table(self._stat.read(self.host), self.host)
 
-    def collect(self) -> Iterator[Sample]:
-        values, columns = self._read()
+    def collect(self) -> list[Sample]:
+        text = self._stat.read(self.host)
+        if text and text == self._text:
+            return self._samples
+        values, columns = table(text, self.host)
+        self._text = text
         cpus = values[CPU::columns] if columns > CPU else (len(values) // columns,)
         sums = {at: sum(values[at::columns]) for at in COUNTERS if at < columns}
         if self._cpus is not None and cpus != self._cpus:
             for at, total in sums.items():
                 self._offsets[at] += self._sums.get(at, total) - total
         self._cpus, self._sums = cpus, sums
+        self._samples = []
         for at, total in sums.items():
             if total:
                 self._begun.add(at)
             # A counter of 32 bits that starts anew may take the whole below zero.
             if at in self._begun and total + self._offsets[at] >= 0:
-                yield self._instruments[at](total + self._offsets[at])
+                self._samples.append(self._instruments[at](total + self._offsets[at]))
         if columns > BACKLOG:
             length = sum(values[BACKLOG::columns])
             if length < ABSURD:
-                yield self.backlog(length)
+                self._samples.append(self.backlog(length))
+        return self._samples
 
     def close(self) -> None:
         self._stat.close()
 
-    def _read(self) -> tuple[tuple[int, ...], int]:
-        values, columns = parse(self._stat.read(self.host))
-        if columns <= SQUEEZED:
-            raise Unavailable(f"{self.host.proc}/net/softnet_stat is no table of counters")
-        return values, columns
+
+def table(text: bytes, host: Host) -> tuple[tuple[int, ...], int]:
+    """Return what ``parse`` does; raises ``Unavailable`` when the text is no table."""
+    values, columns = parse(text)
+    if columns <= SQUEEZED:
+        raise Unavailable(f"{host.proc}/net/softnet_stat is no table of counters")
+    return values, columns
 
 
 def parse(text: bytes) -> tuple[tuple[int, ...], int]:

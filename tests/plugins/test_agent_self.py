@@ -63,3 +63,14 @@ def test_another_thread_and_another_file_are_counted() -> None:
     thread.join()
     for name in ("vedette.agent.threads", "vedette.agent.open_files"):
         assert after[name] == before[name] + 1
+
+
+def test_open_files_stay_those_the_kernel_lists_at_every_reading() -> None:
+    one = AgentSelf(NoConfig())
+    try:
+        for _ in range(3):
+            told = readings(one.collect())["vedette.agent.open_files"]
+            assert told == len(list(Path("/proc/self/fd").iterdir())) - 1
+    finally:
+        one.close()
+        one.close()

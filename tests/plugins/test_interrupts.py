@@ -145,3 +145,15 @@ def test_this_host_reads_between_two_looks_of_its_own(
         name = key.rpartition("=")[2].rstrip("}")
         assert before[name] <= value <= after[name]
     assert {"TIMER", "SCHED", "RCU"} <= {key.rpartition("=")[2].rstrip("}") for key in mine}
+
+
+def test_a_row_that_stays_as_it_was_counts_as_before_and_anew_with_another_cpu(
+    stage: Callable[..., Any],
+) -> None:
+    here = stage(Interrupts)
+    seen = []
+    for header, moving in ((HEADER, 1), (HEADER, 2), (b"CPU0\n", 3), (HEADER, 4)):
+        here.write("proc/interrupts", header + b"RES: 2 3 calls\nLOC: %d 0 timer\n" % moving)
+        read = here.values()
+        seen.append((read[kind("RES")], read[kind("LOC")]))
+    assert seen == [(5, 1), (5, 2), (2, 3), (5, 4)]

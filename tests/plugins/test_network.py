@@ -210,3 +210,15 @@ def test_this_host_reads_as_psutil_reads_it(read_here: Callable[..., dict[str, f
         place = f"network.interface.name={name},network.io.direction=receive"
         packets = mine[f"system.network.packet.count{{{place}}}"]
         assert packets == pytest.approx(theirs[name].packets_recv, rel=0.05, abs=50)
+
+
+def test_a_line_that_stays_as_it_was_counts_as_before(stage: Callable[..., Any]) -> None:
+    here = stage(Network)
+    key = "system.network.io{network.interface.name=%s,network.io.direction=receive}"
+    seen = []
+    for octets in (9, 10, 10):
+        rows = ROW % (b"eth0", 9) + ROW % (b"eth1", octets)
+        here.write("proc/self/net/dev", HEAD + rows)
+        read = here.values()
+        seen.append((read[key % "eth0"], read[key % "eth1"]))
+    assert seen == [(9, 9), (9, 10), (9, 10)]

@@ -17,6 +17,7 @@ from vedette_plugins._procfs import (
     KernelFile,
     number_after,
     numbers,
+    picker,
     printable,
 )
 
@@ -126,3 +127,15 @@ def test_verdicts_remembered_are_bounded() -> None:
         choice.verdict(f"b{at}")
     assert len(choice._known) <= CHOICES_MAX
     assert choice.verdict("a") is False
+
+
+@given(st.lists(st.binary(max_size=3), max_size=8), st.lists(st.integers(0, 9), max_size=5))
+def test_a_picker_takes_what_is_at_its_places_or_says_that_one_is_not_there(
+    words: list[bytes], places: list[int]
+) -> None:
+    pick = picker(places)
+    if all(place < len(words) for place in places):
+        assert pick(words) == tuple(words[place] for place in places)
+    else:
+        with pytest.raises(IndexError):
+            pick(words)

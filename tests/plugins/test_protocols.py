@@ -123,3 +123,14 @@ def test_this_host_reads_as_its_own_tables_say(
         ("vedette.tcp.segments{network.io.direction=transmit}", "OutSegs"),
     ):
         assert mine.get(key, 0) == pytest.approx(theirs[name], rel=0.05, abs=200)
+
+
+def test_a_table_whose_numbers_are_another_tables_is_left_out_until_they_are_its_own(
+    stage: Callable[..., Any],
+) -> None:
+    here = stage(Protocols)
+    seen = []
+    for numbers in (b"Udp: 3 0", b"Tcp: 4 0", b"Udp: 5 0", b"", b"Tcp: 6 0"):
+        here.write("proc/self/net/snmp", b"Tcp: InSegs RetransSegs\n" + numbers + b"\n")
+        seen.append(here.values().get(RECEIVED))
+    assert seen == [None, 4, None, None, 6]

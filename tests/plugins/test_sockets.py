@@ -18,7 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vedette.api import Host, Unavailable
-from vedette_plugins.sockets import STATES, Sockets, parse, register_collectors
+from vedette_plugins.sockets import (
+    LISTED,
+    STATES,
+    WALK_EVERY,
+    Sockets,
+    parse,
+    register_collectors,
+)
 
 COUNT = "system.network.connection.count{network.transport=tcp,network.connection.state=%s}"
 
@@ -222,3 +229,114 @@ def test_this_host_counts_as_ss_counts(read_here: Callable[..., dict[str, float]
         state: before[state] for state in STATES.values()
     }
     assert (before["established"], before["close_wait"], before["time_wait"]) >= (24, 3, 2)
+
+
+SNMP = b"Ip: Forwarding\nIp: 1\nTcp: InSegs OutSegs\nTcp: %d 4\nUdp: InDatagrams\nUdp: %d\n"
+
+
+class Kernel:
+    """Lists the sockets it is told to, of the states it is asked for, and notes those."""
+
+    def __init__(self, here: Any) -> None:
+        self.here = here
+        self.sockets = [(10, 0), (8, 0)]
+        self.asked: list[int] = []
+        here.collector.ask = self.answer
+
+    def answer(self, protocol: int, family: int, states: int) -> Iterator[bytes]:
+        if protocol == 6:
+            self.asked.append(states)
+            yield b"".join(listed(one, timer=t) for one, t in self.sockets if states >> one & 1)
+        yield DONE
+
+    def states_asked_for(self, segments: int = 3, datagrams: int = 0, in_use: int = 9) -> int:
+        """Read once; return which states were asked for."""
+        self.here.write("proc/self/net/snmp", SNMP % (segments, datagrams))
+        self.here.write("proc/self/net/sockstat", b"TCP: inuse %d tw 0\n" % in_use)
+        self.read = self.here.values()
+        return self.asked[-1]
+
+
+LISTENING = 1 << 10
+
+
+def test_while_nothing_of_tcp_moves_only_listening_sockets_are_asked_for(
+    stage: Callable[..., Any],
+) -> None:
+    kernel = Kernel(stage(Sockets))
+    assert kernel.states_asked_for() == LISTED
+    assert kernel.states_asked_for(datagrams=7) == LISTENING
+    kernel.sockets.append((10, 0))
+    assert kernel.states_asked_for(datagrams=8) == LISTENING
+    assert kernel.read[COUNT % "listen"] == 2
+    assert kernel.read[COUNT % "close_wait"] == 1
+    assert kernel.read[COUNT % "established"] == 6
+
+
+@pytest.mark.parametrize("moved", [{"segments": 4}, {"in_use": 8}])
+def test_when_something_of_tcp_moved_all_are_asked_for(
+    stage: Callable[..., Any], moved: dict[str, int]
+) -> None:
+    kernel = Kernel(stage(Sockets))
+    kernel.states_asked_for()
+    kernel.sockets = [(10, 0)]
+    assert kernel.states_asked_for(**moved) == LISTED
+    assert kernel.read[COUNT % "close_wait"] == 0
+    assert kernel.states_asked_for(**moved) == LISTENING
+
+
+@pytest.mark.parametrize("passing", [(2, 0), (3, 0), (4, 0), (5, 0), (5, 3), (9, 0), (11, 0)])
+def test_while_a_connection_is_being_opened_or_closed_all_are_asked_for(
+    stage: Callable[..., Any], passing: tuple[int, int]
+) -> None:
+    kernel = Kernel(stage(Sockets))
+    kernel.sockets.append(passing)
+    assert [kernel.states_asked_for() for _ in range(3)] == [LISTED] * 3
+    kernel.sockets.pop()
+    assert [kernel.states_asked_for() for _ in range(2)] == [LISTED, LISTENING]
+
+
+def test_all_are_asked_for_now_and_then_although_nothing_moves(stage: Callable[..., Any]) -> None:
+    kernel = Kernel(stage(Sockets))
+    asked = [kernel.states_asked_for() for _ in range(2 * WALK_EVERY + 1)]
+    walks = [at for at, one in enumerate(asked) if one == LISTED]
+    assert walks == [0, WALK_EVERY, 2 * WALK_EVERY]
+
+
+def test_without_tcps_own_counters_all_are_always_asked_for(stage: Callable[..., Any]) -> None:
+    kernel = Kernel(stage(Sockets))
+    kernel.here.write("proc/self/net/sockstat", b"TCP: inuse 9 tw 0\n")
+    for _ in range(3):
+        kernel.here.values()
+    assert kernel.asked == [LISTED] * 3
+
+
+def test_a_collector_that_goes_on_counts_what_a_new_one_counts(
+    read_here: Callable[..., dict[str, float]],
+) -> None:
+    going = Sockets(Sockets.Config())
+    try:
+        going.probe()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+    def agrees() -> bool:
+        for _ in range(50):  # others on this host open and close connections too
+            mine = {one.series.key: one.value for one in going.collect()}
+            fresh = read_here(Sockets)
+            if all(mine[COUNT % name] == fresh[COUNT % name] for name in STATES.values()):
+                return True
+        return False
+
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        client = stack.enter_context(socket.create_connection(server.getsockname()))
+        accepted = stack.enter_context(server.accept()[0])
+        stages = [agrees(), agrees()]
+        client.close()
+        assert select.select([accepted], [], [], 10)[0]
+        stages += [agrees(), agrees()]
+        accepted.close()
+        stages += [agrees(), agrees()]
+    going.close()
+    assert stages == [True] * 6

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from vedette.api import Collector, Frame, NoConfig, Sample, Unavailable, gauge
 from vedette.lanes import AgentCost, Assignment, CollectorStatus, Lanes, RunnerMetrics
 from vedette.lanes.metrics import OF_THE_AGENT, PER_COLLECTOR
+from vedette.lanes.schedule import TickScheduler
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
@@ -448,6 +449,53 @@ def test_the_schedule_goes_on_when_one_hangs_in_the_lane_that_keeps_it() -> None
     gate.open.set()
     lanes.stop(1.0)
     assert own >= 5
+
+
+def scheduled(*collectors: Scripted) -> Generator[tuple[Frame, ...], None, None]:
+    """Yield what lanes deliver that the real schedule ticks every 0.1 s."""
+    got: queue.SimpleQueue[tuple[Frame, ...]] = queue.SimpleQueue()
+    lanes = Lanes(
+        [Assignment(one, 0.1, name=f"{n}") for n, one in enumerate(collectors)],
+        got.put,
+        base_interval_s=0.1,
+        max_series=10,
+    )
+    lanes.start()
+    try:
+        while True:
+            yield got.get(timeout=10)
+    finally:
+        lanes.stop(1.0)
+
+
+def test_a_shared_tick_that_brings_nothing_still_hands_the_others_theirs() -> None:
+    def broken() -> None:
+        raise OSError("gone")
+
+    batches = scheduled(Shared(broken), Seldom(), Scripted())
+    ticks: dict[str, set[int]] = {"1": set(), "2": set()}
+    while min(len(found) for found in ticks.values()) < 4:
+        for frame in next(batches):
+            ticks.setdefault(frame.collector, set()).add(frame.tick_ns)
+    batches.close()
+
+
+def test_a_tick_takes_one_turn_of_the_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[float] = []
+    turn = TickScheduler.turn
+
+    def counted(scheduler: TickScheduler) -> float:
+        turns.append(time.monotonic())
+        return turn(scheduler)
+
+    monkeypatch.setattr(TickScheduler, "turn", counted)
+    batches = scheduled(Shared(), Seldom(), Scripted())
+    ticks: set[int] = set()
+    while len(ticks) < 12:
+        ticks |= {frame.tick_ns for frame in next(batches) if frame.collector == "0"}
+    batches.close()
+    # The first tick is read without the schedule; its start asks for two turns.
+    assert len(turns) <= len(ticks) + 3
 
 
 def test_a_schedule_without_a_thread_gets_one_as_soon_as_there_is_one(

@@ -396,13 +396,17 @@ def test_without_a_budget_nothing_is_slowed_down_and_costs_are_told_all_the_same
     lanes = lanes_of({"burner": burner, "calm": calm}, None, parts={"reading": "vedette-burner"})
     until(lambda: (lanes.status()[0].tick_cpu_s or 0) > 0.015, "no costs")
     until(lambda: lanes.cost().parts.get("reading", 0.0) > 0, "no parts")
+
+    def adds_up() -> bool:
+        # Of a window as short as the first ones, a reading cut in two by its begin is a good part.
+        cost = lanes.cost()
+        return 0 < (cost.collectors or 0) <= (cost.share or 0) * 1.1
+
+    until(adds_up, "the collectors cost more than the agent")
     status, cost = lanes.status(), lanes.cost()
     assert (status[0].interval_s, status[0].configured_s) == (0.1, 0.1)
     assert status[0].tick_cpu_s == pytest.approx(status[0].sample_cpu_s)
     assert (status[0].cpu_share or 0) > (status[1].cpu_share or 0)
-    assert cost.share is not None
-    assert cost.collectors is not None
-    assert 0 < cost.collectors <= cost.share * 1.1
     assert cost.budget == 0
     assert cost.utilization is None
 

@@ -9,8 +9,9 @@ collector that has not come back. A lane in which all rest has no thread until a
 for again.
 
 Cost: one wake-up per tick for each lane with something due; the shared lane, in which something
-always is, takes the schedule's turns. There is one scheduled job per interval, not per collector: a
-job costs more than most ticks do.
+always is, takes the schedule's turns. A thread that is woken by one that still holds the
+interpreter's lock wakes twice, so lanes hand over last of all they do. There is one scheduled job
+per interval, not per collector: a job costs more than most ticks do.
 
 The agent's own counters are read in the shared lane every 10 s; then the costs are reckoned, and
 intervals are stretched when the CPU budget asks for it.
@@ -28,6 +29,7 @@ from vedette.lanes.account import Account, AgentCost
 from vedette.lanes.budget import Budget
 from vedette.lanes.lane import Deliver, Lane, Work
 from vedette.lanes.metrics import OF_THE_AGENT, PER_COLLECTOR, RunnerMetrics
+from vedette.lanes.rota import Rota
 from vedette.lanes.runner import SHARED, UNHURRIED, Assignment, CollectorStatus, Runner
 from vedette.lanes.schedule import TickScheduler
 
@@ -68,7 +70,7 @@ class Lanes:
     ) -> None:
         self._deliver: Deliver = deliver
         self._base_ns = round(base_interval_s * S)
-        self._clock_ns = clock_ns
+        self._clock_ns, self._monotonic_ns = clock_ns, monotonic_ns
         self._runners = tuple(
             Runner(one, max_series=max_series, clock_ns=clock_ns, monotonic_ns=monotonic_ns)
             for one in collectors
@@ -91,19 +93,21 @@ class Lanes:
         self._scheduler = TickScheduler(self._plan, self._wake)
         runners = (*self._runners, metrics)
         self._shared = {
-            SHARED: self._shared_lane(tuple(one for one in runners if one.lane == SHARED)),
+            SHARED: self._shared_lane(Rota(tuple(one for one in runners if one.lane == SHARED))),
             UNHURRIED: Lane(
-                UNHURRIED, tuple(one for one in runners if one.lane == UNHURRIED), deliver
+                UNHURRIED, Rota(tuple(one for one in runners if one.lane == UNHURRIED)), deliver
             ),
         }
         self._own: dict[str, Lane] = {}
         # Ticks for the other lanes, while the shared lane is still at its own.
         self._later: list[tuple[Lane, int]] = []
+        # When the schedule's next turn is due, and whether one was asked for before that.
         self._turn_at = 0.0
+        self._asked = False
         self._intervals: dict[int, list[Lane]] = {self._base_ns: []}
         for runner in self._runners:
             if runner.lane not in self._shared:
-                self._add(Lane(runner.name, (runner,), deliver), runner)
+                self._add(Lane(runner.name, Rota((runner,)), deliver), runner)
 
     def start(self) -> None:
         """Start all lanes and the schedule.
@@ -193,17 +197,20 @@ class Lanes:
         the interpreter's lock, and take it away at every system call. When it hangs, whoever goes
         on with it hands out what waits.
         """
-        if self._later:
-            self._hand_out()
-        else:
+        if not self._later and (self._asked or time.monotonic() >= self._turn_at):
+            self._asked = False
             pause_s = self._scheduler.turn()
             self._turn_at = time.monotonic() + pause_s
-        return 0.0 if self._later else self._turn_at - time.monotonic()
+        if self._later and self._shared[SHARED].idle:
+            self._hand_out()
+        return self._turn_at - time.monotonic()
 
     def _plan(self, interval_ns: int, tick_ns: int) -> None:
         with self._lock:
             if interval_ns == self._base_ns:
-                self._offer(self._shared[SHARED], tick_ns)
+                shared = self._shared[SHARED]
+                if due := shared.rota.due(tick_ns, self._monotonic_ns()):
+                    self._submit(shared, Work(tick_ns, due))
                 self._later.append((self._shared[UNHURRIED], tick_ns))
             self._later += [(lane, tick_ns) for lane in self._intervals[interval_ns]]
 
@@ -213,7 +220,7 @@ class Lanes:
         So a tick arrives as one and wakes the receiver once. It waits a few ms for that, and 2 s,
         once, when somebody hangs there.
         """
-        if not self._hand_out(frames):
+        if not self._hand_out(frames) and frames:
             self._deliver(frames)
 
     def _hand_out(self, frames: tuple[Frame, ...] = ()) -> bool:
@@ -221,15 +228,23 @@ class Lanes:
         taken = False
         with self._lock:
             later, self._later = self._later, []
-            for lane, tick_ns in later:
-                if frames and not taken and lane is self._shared[UNHURRIED]:
-                    taken = self._offer(lane, tick_ns, frames)
-                else:
-                    self._offer(lane, tick_ns)
+            now_ns = self._monotonic_ns()
+            # First all is made ready, then everybody is woken.
+            ready = [
+                (lane, Work(tick_ns, due))
+                for lane, tick_ns in later
+                if (due := lane.rota.due(tick_ns, now_ns))
+            ]
+            for lane, work in ready:
+                takes = bool(frames) and not taken and lane is self._shared[UNHURRIED]
+                if takes:
+                    work.frames = list(frames)
+                taken = (self._submit(lane, work) and takes) or taken
         return taken
 
     def _wake(self) -> None:
-        """Let the schedule have a turn; its lane may be another by then."""
+        """Let the schedule have a turn now; its lane may be another by then."""
+        self._asked = True
         self._shared[SHARED].wake()
 
     def _take_stock(self) -> AgentCost:
@@ -237,23 +252,21 @@ class Lanes:
         self._account.measure()
         return self._account.agent
 
-    def _offer(self, lane: Lane, tick_ns: int, frames: tuple[Frame, ...] = ()) -> bool:
-        due = tuple(runner for runner in lane.runners if runner.due(tick_ns))
-        if not due:
-            return False
-        if lane.submit(Work(tick_ns, due, frames=list(frames))):
+    @staticmethod
+    def _submit(lane: Lane, work: Work) -> bool:
+        if lane.submit(work):
             return True
-        for runner in due:
+        for runner in work.runners:
             runner.skip()
         return False
 
-    def _shared_lane(self, runners: tuple[Runner, ...]) -> Lane:
-        return Lane(SHARED, runners, self._pass_on, self._turn)
+    def _shared_lane(self, rota: Rota) -> Lane:
+        return Lane(SHARED, rota, self._pass_on, self._turn)
 
     def _split(self, hung: Lane, runner: Runner) -> None:
         """Let a collector that hangs in a shared lane keep that thread; go on in a new one."""
         name = hung.name
-        others = tuple(other for other in hung.runners if other is not runner)
+        others = hung.rota.of(tuple(other for other in hung.runners if other is not runner))
         work = hung.cut_off(runner, self._deliver)
         if work is None:  # it came back just now
             return
@@ -275,8 +288,9 @@ class Lanes:
         """Give a collector that took too long too often a lane of its own."""
         name = runner.name
         log.warning("collector=%s too slow for the %s lane: moved to its own", name, lane.name)
-        lane.runners = tuple(other for other in lane.runners if other is not runner)
-        self._adopt(runner, Lane(name, (runner,), self._deliver))
+        own = Lane(name, lane.rota.of((runner,)), self._deliver)
+        lane.rota = lane.rota.of(tuple(other for other in lane.runners if other is not runner))
+        self._adopt(runner, own)
 
     def _adopt(self, runner: Runner, lane: Lane) -> None:
         """Take up a lane that became one collector's own while the schedule was running."""

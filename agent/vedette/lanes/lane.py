@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from vedette.api import Frame
+from vedette.lanes.rota import Rota
 from vedette.lanes.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -43,18 +44,22 @@ class Lane:
     thread included, that collector's own, and gives back what the others had to say.
 
     With ``turn`` the lane keeps the schedule beside its work: its thread calls it, first at once,
-    then after the seconds that it returned, or when it is woken. Such a lane always has a thread.
+    then after the seconds that it returned, or when it is woken. Such a lane always has a thread,
+    and tells the end of its work by a delivery even when there is nothing to deliver.
+
+    A delivery wakes whoever receives it, who then wants the interpreter's lock. So it comes last,
+    and from there to the next wait, where the lock is let go, the way is kept short.
     """
 
     def __init__(
         self,
         name: str,
-        runners: tuple[Runner, ...],
+        rota: Rota,
         deliver: Deliver,
         turn: Callable[[], float] | None = None,
     ) -> None:
         self.name = name
-        self.runners = runners
+        self.rota = rota
         self.deliver = deliver
         self.turn = turn
         self._turn_at = 0.0
@@ -65,6 +70,11 @@ class Lane:
         self._stopping = False
         self._began = self._refused = False
         self._thread: threading.Thread | None = None
+
+    @property
+    def runners(self) -> tuple[Runner, ...]:
+        """Those that run in it."""
+        return self.rota.runners
 
     @property
     def idle(self) -> bool:
@@ -131,7 +141,7 @@ class Lane:
             self.turn = None
             self.deliver = deliver
             self.name = runner.name
-            self.runners = (runner,)
+            self.rota = self.rota.of((runner,))
             return work
 
     def stop(self) -> None:
@@ -153,10 +163,8 @@ class Lane:
     def _loop(self) -> None:
         while not self._stopping:
             work = self._next()
-            if work is not None:
-                self._perform(work)
-                if self._ended():
-                    return
+            if work is not None and not self._perform(work) and self._ended():
+                return
         for runner in self.runners:
             runner.close()
 
@@ -184,10 +192,12 @@ class Lane:
             self._thread = None
             return True
 
-    def _perform(self, work: Work) -> None:
+    def _perform(self, work: Work) -> bool:
+        """Do it; tell whether a reading came of it."""
         self._work = work
+        found = False
         try:
-            self._run(work)
+            found = self._run(work)
         except Exception:  # the lane outlives a fault of the agent's own
             log.exception("lane=%s tick lost", self.name)
         with self._lock:
@@ -196,12 +206,14 @@ class Lane:
                 self._ticks -= 1
             else:
                 self._requests -= 1
+        return found
 
-    def _run(self, work: Work) -> None:
+    def _run(self, work: Work) -> bool:
         frames = list(work.frames)
+        brought = len(frames)
         for runner in work.runners:
             # Work that waited behind a hang may name others, who run in another lane by now.
-            if runner not in self.runners:
+            if runner not in self.rota.members:
                 continue
             work.current = runner
             frame = runner.run(work.tick_ns)
@@ -215,6 +227,9 @@ class Lane:
                     frames.append(frame)
                     work.frames = frames
             if self._stopping:
-                return
-        if frames and not self._stopping:
-            self.deliver(tuple(frames))
+                return False
+        if self._stopping or not (frames or self.turn):
+            return False
+        found = len(frames) > brought
+        self.deliver(tuple(frames))
+        return found

@@ -9,8 +9,8 @@ good tick makes it ``ok`` again. A change is logged once, numbers are counters.
 Its interval may be stretched to a power of two times its own, which keeps it a multiple of the base
 interval and its ticks on the wall clock; its deadline stays.
 
-``run`` and ``close`` belong to the thread of the collector's lane; ``watch``, ``skip``, ``due``
-and ``status`` to whoever schedules, ``stretch`` and ``cost`` to whoever keeps account. A lock
+``run`` and ``close`` belong to the thread of the collector's lane; ``watch``, ``skip`` and
+``status`` to whoever schedules, ``stretch`` and ``cost`` to whoever keeps account. A lock
 guards what they share, held for a few assignments and never during a call into the collector.
 """
 
@@ -133,7 +133,6 @@ class _Call(msgspec.Struct):
 
     what: str
     started_ns: int
-    wall_ns: int
     timeout_ns: int
     late: bool = False
 
@@ -160,6 +159,8 @@ class Runner:
         self.lane = assignment.lane
         self._overruns = self._good = 0
         self._timeout_s = assignment.deadline_s
+        #: The deadline of one tick in the lane it is in now.
+        self.timeout_ns = self._deadline_ns()
         self._clock_ns, self._monotonic_ns = clock_ns, monotonic_ns
         self._collector = assignment.collector
         self._remote: ProcessCollector | None = None
@@ -186,8 +187,8 @@ class Runner:
         self._since_ns = clock_ns()
         self._troubles = 0
         self._absences = 0
-        self._not_before_ns = 0
-        self._looked_ns: int | None = None
+        #: Until then (monotonic) it pauses: no tick is its.
+        self.not_before_ns = 0
         self._read_tick_ns = self._read_ns = 0
         self._ticks = self._late = self._skipped = self._failures = 0
         self._invalid = self._cut = 0
@@ -201,32 +202,19 @@ class Runner:
     @property
     def parked(self) -> bool:
         """Whether nothing is open and its next call, a probe, is a while away."""
-        return not self._probed and self._not_before_ns > 0
+        return not self._probed and self.not_before_ns > 0
 
     @property
     def worker_ns(self) -> int:
         """CPU time of its worker processes."""
         return self._remote.cpu_ns if self._remote else 0
 
-    @property
-    def timeout_ns(self) -> int:
-        """The deadline of one tick in the lane it is in now."""
+    def _deadline_ns(self) -> int:
         if self._timeout_s is not None:
             return round(self._timeout_s * S)
         return round(SHARED_TIMEOUT_S * S) if self.lane == SHARED else self.configured_ns // 2
 
     # ------------------------------------------------------------ asked by the scheduler
-
-    def due(self, tick_ns: int) -> bool:
-        """Tell whether it is to run at this tick: a multiple of its interval, and no pause.
-
-        A tick that comes late is one, too, when a multiple lies between it and the one before.
-        """
-        looked_ns, self._looked_ns = self._looked_ns, tick_ns
-        interval_ns = self.interval_ns
-        missed = looked_ns is not None and tick_ns // interval_ns > looked_ns // interval_ns
-        is_time = missed or tick_ns % interval_ns == 0
-        return is_time and self._monotonic_ns() >= self._not_before_ns
 
     def wants(self, tick_ns: int, fresh_ns: int) -> bool:
         """Tell whether a reading off schedule makes sense: it is well, idle, its last one older."""
@@ -256,7 +244,8 @@ class Runner:
                 call.late = True
                 self._late += 1
             if elapsed_ns > IN_A_ROW * call.timeout_ns and self._state not in ("stuck", "stopped"):
-                self._become("stuck", f"{call.what}() has not returned", since_ns=call.wall_ns)
+                since_ns = self._clock_ns() - elapsed_ns
+                self._become("stuck", f"{call.what}() has not returned", since_ns=since_ns)
             return True
 
     @property
@@ -268,7 +257,8 @@ class Runner:
         """Note that it runs in another lane from now on, where it may try again at once."""
         with self._lock:
             self.lane = lane
-            self._overruns = self._troubles = self._not_before_ns = 0
+            self.timeout_ns = self._deadline_ns()
+            self._overruns = self._troubles = self.not_before_ns = 0
             if self._call is not None:
                 self._call.timeout_ns = max(self._call.timeout_ns, self.timeout_ns)
 
@@ -344,7 +334,7 @@ class Runner:
             self._become("stopped", "")
 
     def _begin(self, what: str, timeout_ns: int) -> _Call:
-        call = _Call(what, self._monotonic_ns(), self._clock_ns(), timeout_ns)
+        call = _Call(what, self._monotonic_ns(), timeout_ns)
         with self._lock:
             self._call = call
             self._ticks += what == "collect"
@@ -384,20 +374,20 @@ class Runner:
             self._cpu_ns += cpu_ns
             if self._state == "stopped":
                 return None
-            if isinstance(error, Late) or self._duration_ns > call.timeout_ns:
+            on_time = self._duration_ns <= call.timeout_ns
+            if reading is not None and on_time:
+                self._book_success(call, reading)
+                return reading.frame
+            if isinstance(error, Late) or not on_time:
                 self._book_late(call)
-                return None
-            if isinstance(error, Unavailable):
+            elif isinstance(error, Unavailable):
                 self._rest(error)
-                return None
-            if reading is None:
+            else:
                 self._book_failure(error)
-                return None
-            self._book_success(call, reading)
-            return reading.frame
+            return None
 
     def _book_success(self, call: _Call, reading: Reading) -> None:
-        self._troubles = self._absences = self._not_before_ns = 0
+        self._troubles = self._absences = self.not_before_ns = 0
         self._good += 1
         if self.lane == UNHURRIED and self._duration_ns > UNHURRIED_OFTEN_NS:
             self._overruns += 1
@@ -410,7 +400,8 @@ class Runner:
         self._samples_total += self._samples
         self._read_ns, self._read_tick_ns = call.started_ns, reading.frame.tick_ns
         cut = f"more than {self._max_series} series: the rest was cut off" if reading.cut else ""
-        self._become("ok", cut)
+        if self._state != "ok" or self._reason != cut:
+            self._become("ok", cut)
 
     def _book_late(self, call: _Call) -> None:
         self._late += not call.late
@@ -434,7 +425,7 @@ class Runner:
         longest = max(PAUSE_MAX_NS, self.interval_ns)
         pause_ns = min(self.interval_ns << min(self._troubles - IN_A_ROW + 1, 16), longest)
         # Half a tick less, so that a tick which comes a little early is not missed.
-        self._not_before_ns = self._monotonic_ns() + pause_ns - self.configured_ns // 2
+        self.not_before_ns = self._monotonic_ns() + pause_ns - self.configured_ns // 2
 
     def _rest(self, absence: Unavailable) -> None:
         self._samples = 0
@@ -445,7 +436,7 @@ class Runner:
         self._probed = False
         pause_ns = min(PROBE_NS << min(self._absences, 16), PROBE_MAX_NS)
         self._absences += 1
-        self._not_before_ns = self._monotonic_ns() + pause_ns - self.configured_ns // 2
+        self.not_before_ns = self._monotonic_ns() + pause_ns - self.configured_ns // 2
 
     def _become(self, state: State, reason: str, *, since_ns: int | None = None) -> None:
         """Change the state; one log line each, also when ``ok`` gains or loses a remark."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import inspect
 import io
@@ -73,21 +74,28 @@ def hooks() -> Iterator[str]:
         yield f"{inspect.getdoc(function)}\n"
 
 
-def cli_help(*verb: str) -> str:
-    """Return what ``vedette VERB --help`` prints, 80 columns wide."""
+def cli_help(verb: str = "") -> str:
+    """Return what ``vedette VERB --help`` prints, 80 columns wide; a verb may have an action."""
     from vedette.cli import parser
 
     os.environ["COLUMNS"] = "80"
     os.environ["NO_COLOR"] = "1"
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-        parser().parse_args([*verb, "--help"])
+        parser().parse_args([*verb.split(), "--help"])
     return out.getvalue().rstrip()
 
 
 def verbs() -> tuple[str, ...]:
-    """Return the verbs of the command line in their order."""
+    """Return the verbs of the command line in their order, each with its actions after it."""
     from vedette.cli import parser
 
-    actions = [one for one in parser()._actions if getattr(one, "choices", None)]  # noqa: SLF001
-    return tuple(actions[0].choices or ())
+    return tuple(_named(parser()))
+
+
+def _named(root: argparse.ArgumentParser, before: str = "") -> Iterator[str]:
+    for action in root._actions:  # noqa: SLF001 - argparse tells it in no other way
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for name, verb in action.choices.items():
+                yield before + name
+                yield from _named(verb, f"{before}{name} ")

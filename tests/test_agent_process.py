@@ -124,6 +124,7 @@ def test_sigterm_flushes_to_the_receiver_and_ends_within_five_seconds(place: Pla
     agent = place.agent()
     until(lambda: place.status()["series"] > 50, "series")
     assert Path(f"/proc/{agent.pid}/comm").read_text() == "vedette\n"
+    assert os.sched_getscheduler(agent.pid) == os.SCHED_BATCH
     assert stop(agent) < 5
     assert agent.returncode == 0
     (host,) = place.get("/api/v1/hosts")["hosts"]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedette.lanes import _lighter
+from vedette import lighter
 from vedette.lanes.schedule import AlignedTrigger, LaneExecutor, TickScheduler, unix_ns
 
 S = 1_000_000_000
@@ -172,14 +172,14 @@ def test_an_apscheduler_that_needs_more_of_asyncio_gets_the_real_one(tmp_path: P
     (package / "schedulers" / "base.py").write_text("")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from vedette.lanes._lighter import lighter\n"
+        "from vedette.lighter import lighter\n"
         "with lighter():\n    from apscheduler.util import get_event_loop\n"
         "print(sys.modules['asyncio'].run.__module__)"
     )
     # The package vedette.lanes itself imports APScheduler: the module is loaded alone.
     code = code.replace(
-        "from vedette.lanes._lighter import lighter",
-        f"import runpy; lighter = runpy.run_path({_lighter.__file__!r})['lighter']",
+        "from vedette.lighter import lighter",
+        f"import runpy; lighter = runpy.run_path({lighter.__file__!r})['lighter']",
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "asyncio.runners\n"

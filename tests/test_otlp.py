@@ -474,14 +474,22 @@ INCIDENT = Incident(
     resolved_ns=None,
     series=("vedette.cpu.busy", "system.load"),
     suspects=(
-        Suspect("process", "stress", "4711", 0.97, "97 % of 2 cores"),
-        Suspect("series", "system.disk.io{d=sda}", "system.disk.io{d=sda}", 0, "moved 2 s before"),
+        Suspect("process", "stress", "4711", 0.97, "97 % of 2 cores", "it grew by 90 %"),
+        Suspect(
+            "series",
+            "system.disk.io{d=sda}",
+            "system.disk.io{d=sda}",
+            0,
+            "moved 2 s before",
+            time_ns=BEGIN,
+        ),
     ),
     evidence=(
         Track("vedette.cpu.busy", "1", BEGIN, SECOND, (0.1, None, 0.97), 0.05, 0.2),
         Track("system.load", "1", BEGIN, SECOND, (), None, 3.0),
     ),
     detectors=("robust", "level"),
+    entities=("host",),
 )
 
 
@@ -504,6 +512,7 @@ def test_an_incident_is_sent_with_all_that_is_known_of_it() -> None:
         "vedette.incident.opened": BEGIN + 3 * SECOND,
         "vedette.incident.updated": BEGIN + 9 * SECOND,
         "vedette.incident.series": ["vedette.cpu.busy", "system.load"],
+        "vedette.incident.entities": ["host"],
         "vedette.incident.detectors": ["robust", "level"],
         "vedette.incident.suspects": [
             {
@@ -512,6 +521,8 @@ def test_an_incident_is_sent_with_all_that_is_known_of_it() -> None:
                 "id": "4711",
                 "share": 0.97,
                 "text": "97 % of 2 cores",
+                "reason": "it grew by 90 %",
+                "time_ns": 0,
             },
             {
                 "kind": "series",
@@ -519,6 +530,8 @@ def test_an_incident_is_sent_with_all_that_is_known_of_it() -> None:
                 "id": "system.disk.io{d=sda}",
                 "share": 0.0,
                 "text": "moved 2 s before",
+                "reason": "",
+                "time_ns": BEGIN,
             },
         ],
     }

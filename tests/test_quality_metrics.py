@@ -472,7 +472,7 @@ def test_the_bench_judges_the_daemon_and_its_peers_on_a_folder(tmp_path):
     assert list(methods) == ["vedette", *(peer.name for peer in peers())]
     for name in ("vedette", "robust z, 1440"):
         assert methods[name]["best"]["f1"] == 1
-        assert methods[name]["auc_pr"] > 0.8
+        assert methods[name]["auc_pr"] > 0.6
         assert re.search(rf"^{name} +1\.000 +1\.000 +1$", done.stdout, re.MULTILINE)
     assert methods["vedette"]["own"]["found"] == 3
     assert methods["robust z, 1440"]["own"] is None

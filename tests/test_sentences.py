@@ -100,3 +100,39 @@ def test_a_rule_speaks_with_its_own_words() -> None:
         "system.paging.operations (in) is 2.5 k operation/s: it is short of memory since "
         "14:02:10; limit 1 k operation/s"
     )
+
+
+def test_a_possible_cause_is_told_between_when_and_who() -> None:
+    busy = gauge("vedette.cpu.busy", "1", "Busy.", resource="cpu", limit=1.0).series()
+    who = Suspect("process", "web", "4711", 0.97, "97 % of 2 cores")
+    event = Suspect(
+        "event",
+        "restart",
+        "web.service",
+        0.0,
+        "unit web.service was restarted",
+        time_ns=TWO_PM - 20 * S,
+    )
+    assert sentences.sentence(finding(busy, 0.99), [who, event], "cpu", TWO_PM, None, UTC) == (
+        "CPU of this host is saturated since 14:02:10, shortly after unit web.service was "
+        "restarted; process `web` (pid 4711) uses 97 % of 2 cores; usual range 2 to 11 %"
+    )
+
+
+def test_a_filesystem_is_named_by_where_it_is_mounted() -> None:
+    full = gauge(
+        "system.filesystem.utilization",
+        "1",
+        "Full.",
+        ("system.device", "system.filesystem.mountpoint", "system.filesystem.type"),
+        resource="filesystem",
+        limit=1.0,
+    ).series("/dev/vda1", "/var", "ext4")
+    writer = Suspect("process", "backup", "12", 0.9, "120 MiB/s")
+    crowd = Suspect("process", "worker", "", 0.5, "312 processes")
+    said = sentences.sentence(finding(full, 0.93), [writer], "filesystem", TWO_PM, TWO_PM + S, UTC)
+    assert said.startswith("Filesystem /var was 93 % full from")
+    assert "process `backup` (pid 12) moved 120 MiB/s" in said
+    assert "process `worker` has 312 processes" in sentences.sentence(
+        finding(full, 0.93), [crowd], "process", TWO_PM, None, UTC
+    )

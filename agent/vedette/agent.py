@@ -30,8 +30,11 @@ from vedette.api import Host, Problem
 from vedette.config import Config, bootstrap, load
 from vedette.control import ControlError, ControlServer
 from vedette.correlate import Correlator, IncidentChange
+from vedette.feedback_desk import FeedbackDesk
 from vedette.inventory import Inventory, InventoryTask
 from vedette.lanes import Assignment, Lanes
+from vedette.model_desk import ModelDesk
+from vedette.models import Lifecycle, ModelMetrics, Word
 from vedette.paths import Places, places
 from vedette.pipeline import Pipeline, Settings, View
 from vedette.registry import Registry, discover
@@ -53,7 +56,7 @@ LANES_STOP_S, PIPELINE_STOP_S, DRAIN_S = 1.0, 1.5, 1.5
 #: level rules look back 10 minutes.
 RING_TICKS = 720
 #: The parts whose CPU time is told apart, and what the names of their threads begin with.
-THREADS = {"pipeline": "pipeline", "shipping": "ship-"}
+THREADS = {"pipeline": "pipeline", "shipping": "ship-", "training": "training"}
 #: A series not read for this long is given up.
 EXPIRE_S = 600.0
 
@@ -64,6 +67,7 @@ def run(config_path: Path | None, state_dir: Path | None) -> int:
     default = places()
     config, registry, problems = read(config_path, default)
     logs.set_up(config.agent.log_level if config else "info")
+    _give_way()
     for problem in problems:
         sys.stderr.write(f"vedette: {describe(problem)}\n")
     if config is None:
@@ -98,6 +102,22 @@ def _frugal_heap() -> None:
         mallopt(M_ARENA_MAX, 1)
         mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
         mallopt(M_TRIM_THRESHOLD, LARGE_BYTES)
+
+
+def _give_way() -> None:
+    """Have the kernel never interrupt whoever runs because a thread of the agent woke up.
+
+    sched(7), SCHED_BATCH: a woken thread waits for the next free moment instead. The host's work is
+    not cut short by its watcher; and a thread that hands over to another goes on to its own wait
+    first, where it lets go of the interpreter's lock, so that neither has to wait twice. On a CPU
+    that is never free a tick begins a few ms later. The policy of whoever asked for one stays.
+    Threads and worker processes started later inherit it.
+    """
+    try:
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError as error:  # a sandbox may forbid it
+        log.info("agent scheduling=default reason=%r", str(error))
 
 
 def read(path: Path | None, default: Places) -> tuple[Config | None, Registry, tuple[Problem, ...]]:
@@ -147,6 +167,13 @@ class Agent:
             cap_bytes=config.spool.cap,
         )
         self.shipper = self._make_shipper()
+        self.models = Lifecycle(
+            directory,
+            assembly.models_plan(config, self.machine),
+            assembly.maker(registry),
+            utilization=self._budget_in_use,
+            words=self._words,
+        )
         self.pipeline = Pipeline(
             self._settings(),
             assembly.detectors(config, registry),
@@ -167,11 +194,18 @@ class Agent:
             notify=self._incident_changed,
             heartbeat=self._heartbeat,
             look_after=self._look_after,
+            lifecycle=self.models,
         )
         self.lanes = self._make_lanes()
         self.control = ControlServer(
             directory,
-            {"status": self._status, "incidents": self._incidents, "incident": self._incident},
+            {
+                "feedback": FeedbackDesk(self.pipeline, time.time_ns).handle,
+                "status": self._status,
+                "incidents": self._incidents,
+                "incident": self._incident,
+                "model": ModelDesk(self.models, self.pipeline.submit).handle,
+            },
         )
 
     # ------------------------------------------------------------ life
@@ -248,12 +282,13 @@ class Agent:
         self.shipper = self._make_shipper()
         self.lanes = self._make_lanes()
         detectors, settings = assembly.detectors(config, registry), self._settings()
+        plan, make = assembly.models_plan(config, self.machine), assembly.maker(registry)
         correlator = self.pipeline.correlator
 
         def adopt() -> None:
             correlator.gather_ns = int(config.incidents.gather * 1e9)
             correlator.resolve_after_ns = int(config.incidents.resolve_after * 1e9)
-            self.pipeline.adopt(detectors, settings)
+            self.pipeline.adopt(detectors, settings, plan, make)
 
         self.pipeline.submit(adopt)
         self.shipper.start()
@@ -286,15 +321,18 @@ class Agent:
             resource={**config.agent.labels, **resource},
             state_dir=self.directory,
             digests=assembly.digests(config.detectors),
+            false_alarms=config.incidents.false_alarms,
         )
 
     def _make_lanes(self) -> Lanes:
         base_s = float(self.config.agent.interval)
         inventory = InventoryTask(self._describe, self._inventory_changed, self.directory)
+        metrics = ModelMetrics(lambda: self.models.view)
         return Lanes(
             [
                 *assembly.assignments(self.config, self.registry, self.host),
                 Assignment(inventory, max(inventory.interval_s // base_s, 1) * base_s),
+                Assignment(metrics, max(metrics.interval_s // base_s, 1) * base_s),
             ],
             self.pipeline.deliver,
             base_interval_s=base_s,
@@ -319,6 +357,23 @@ class Agent:
 
     def _request(self, resource: str) -> None:
         self.lanes.request(resource)
+
+    def _budget_in_use(self) -> float | None:
+        return self.lanes.cost().utilization
+
+    def _words(self) -> list[Word]:
+        """Return what the operator said of the incidents that are remembered."""
+        return [
+            Word(
+                "false alarm" if one.verdict.word == "false-alarm" else "acknowledged",
+                one.series,
+                one.detectors,
+                one.onset_ns,
+                one.updated_ns if one.resolved_ns is None else one.resolved_ns,
+            )
+            for one in self.pipeline.correlator.incidents
+            if one.verdict is not None
+        ]
 
     def _incident_changed(self, change: IncidentChange) -> None:
         self.registry.notify("incident_changed", incident=change.incident, previous=change.previous)
@@ -434,11 +489,12 @@ class Agent:
     def _incidents(self, request: dict[str, Any]) -> Mapping[str, Any]:
         everything = bool(request.get("all", False))
         return {
+            "mutes": len(self.pipeline.word.marks.mutes(time.time_ns())),
             "incidents": [
                 msgspec.to_builtins(one)
                 for one in self.pipeline.view.incidents
                 if everything or one.state == "open"
-            ]
+            ],
         }
 
     def _incident(self, request: dict[str, Any]) -> Mapping[str, Any]:

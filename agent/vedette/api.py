@@ -28,6 +28,7 @@ __all__ = [
     "Evidence",
     "Finding",
     "Frame",
+    "Head",
     "Host",
     "Incident",
     "IncidentState",
@@ -47,10 +48,13 @@ __all__ = [
     "Size",
     "Stability",
     "StateArray",
+    "Strength",
     "Suspect",
     "Track",
     "Unavailable",
     "Usage",
+    "Verdict",
+    "VerdictWord",
     "Window",
     "counter",
     "gauge",
@@ -64,6 +68,7 @@ Kind = Literal["gauge", "counter", "updown"]
 Alarm = Literal["high", "low", "both", "never"]
 Severity = Literal["info", "warning", "critical"]
 IncidentState = Literal["open", "resolved"]
+VerdictWord = Literal["ack", "false-alarm"]
 Stability = Literal["stable", "beta", "experimental"]
 Isolation = Literal["lane", "process"]
 Signal = Literal["metrics", "logs"]
@@ -393,13 +398,31 @@ class Window(msgspec.Struct, frozen=True, eq=False):
 class StateArray(msgspec.Struct, frozen=True):
     """One learned array of a detector: its value for a new series, and numbers per series.
 
-    What is ``transient`` only remembers the last readings: it is not saved, and starts anew with
-    the agent.
+    With a ``width`` it is ``(rows, width)`` in Fortran order: ``array[:, k]``, one number of all
+    series, is contiguous. What is ``transient`` only remembers the last readings: it is not saved,
+    and starts anew with the agent.
     """
 
     initial: float = 0.0
     width: int = 1
     transient: bool = False
+
+
+class Head(msgspec.Struct, frozen=True):
+    """One score that a detector gives, and when it makes a finding.
+
+    A reading is strange from ``threshold`` on, the same for all series; None: the Decider
+    calibrates the score per series to a tail probability and decides by that. A finding needs
+    ``confirm`` strange readings with no two others in a row, over at least ``confirm_s`` seconds;
+    ``release`` calm ones, over at least ``release_s`` seconds, end it.
+    """
+
+    name: str
+    threshold: float | None = None
+    confirm: int = 3
+    confirm_s: float = 0.0
+    release: int = 3
+    release_s: float = 0.0
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -413,9 +436,9 @@ class Evidence(msgspec.Struct, frozen=True):
 class Detector(ABC):
     """Score all series at once. Code without memory: the agent owns the learned arrays.
 
-    ``scale`` says what a score means. ``strangeness``: larger is stranger, in any unit; the Decider
-    calibrates it per series to a tail probability. ``level``: a rule of the operator's own; 1 and
-    above is a violation, 2 and above a critical one, never calibrated.
+    ``scale`` says what a score means. ``strangeness``: larger is stranger, in any unit; ``heads``
+    say from where on it is a finding. ``level``: a rule of the operator's own; 1 and above is a
+    violation, 2 and above a critical one, never calibrated.
     Scores of the same tick are asked for first, then ``learn`` folds the newest column in.
     """
 
@@ -424,11 +447,24 @@ class Detector(ABC):
     default: ClassVar[bool] = True
     stability: ClassVar[Stability] = "stable"
     scale: ClassVar[Literal["strangeness", "level"]] = "strangeness"
+    #: The scores it gives, in the order of ``score``'s rows; empty: one, of the detector's name,
+    #: with ``threshold``, ``confirm`` and so on as a ``Head`` has them.
+    heads: ClassVar[tuple[Head, ...]] = ()
+    threshold: ClassVar[float | None] = None
+    confirm: ClassVar[int] = 3
+    confirm_s: ClassVar[float] = 0.0
+    release: ClassVar[int] = 3
+    release_s: ClassVar[float] = 0.0
+    #: 0: asked each tick. Else once per so many seconds (60 at present), and the window holds the
+    #: means over each such time; each tick where the base interval is that long or longer.
+    cadence_s: ClassVar[Literal[0, 60]] = 0
+    #: Not asked at all where the base interval is longer than this, in seconds.
+    coarsest_s: ClassVar[float] = float("inf")
     #: Learned arrays, float32 ``(rows,)`` or ``(rows, width)``.
     state: ClassVar[Mapping[str, StateArray]] = {}
-    #: Raised when the meaning of the state changes: older saved state is not loaded then.
+    #: Raised when the meaning of the state changes; ``migrate`` may make something of older ones.
     state_version: ClassVar[int] = 1
-    #: Newest ticks that ``score`` and ``learn`` look at.
+    #: Newest columns that ``score`` and ``learn`` look at; of means 128 are kept.
     lookback: ClassVar[int] = 1
 
     def __init__(self, config: Any) -> None:
@@ -439,12 +475,25 @@ class Detector(ABC):
     def score(
         self, window: Window, state: Mapping[str, NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        """Return float32 ``(rows,)`` for the newest column; NaN = no opinion. Reads only."""
+        """Return float32 ``(rows,)`` for the newest column; NaN = no opinion. Reads only.
+
+        With several heads ``(heads, rows)``.
+        """
 
     def learn(  # noqa: B027
         self, window: Window, state: Mapping[str, NDArray[np.float32]]
     ) -> None:
         """Fold the newest column into ``state``, in place."""
+
+    def migrate(
+        self, version: int, arrays: dict[str, NDArray[np.float32]]
+    ) -> dict[str, NDArray[np.float32]] | None:
+        """Return the state that an earlier ``state_version`` saved, as it is now.
+
+        ``arrays`` are copies, a row per series; transient ones are not among them, and what is left
+        out of the answer begins at its initial value. None: it is of no use, learn anew.
+        """
+        return None
 
     def learning(
         self, window: Window, state: Mapping[str, NDArray[np.float32]]
@@ -457,6 +506,20 @@ class Detector(ABC):
     ) -> Evidence:
         """Return what was expected of one row at the newest tick."""
         return Evidence(float("nan"), float("nan"))
+
+    @classmethod
+    def all_heads(cls) -> tuple[Head, ...]:
+        """Return the heads, the one of a detector that declares none included."""
+        return cls.heads or (
+            Head(
+                cls.name,
+                threshold=cls.threshold,
+                confirm=cls.confirm,
+                confirm_s=cls.confirm_s,
+                release=cls.release,
+                release_s=cls.release_s,
+            ),
+        )
 
 
 # ---------------------------------------------------------------- what is found
@@ -483,13 +546,20 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Suspect(msgspec.Struct, frozen=True):
-    """Who or what may have caused an incident: a process, or a series that moved first."""
+    """Who or what may have caused an incident: a process, an event, or a series that moved first.
+
+    ``kind`` is ``process`` (or another sort of entity), ``event`` or ``series``. ``text`` is what
+    it does or did, ``reason`` why it is suspected. ``time_ns`` is when it happened or turned
+    strange, Unix ns; 0 of what has no such time.
+    """
 
     kind: str
     name: str
     id: str
     share: float
     text: str
+    reason: str = ""
+    time_ns: int = 0
 
     @property
     def label(self) -> str:
@@ -510,11 +580,38 @@ class Track(msgspec.Struct, frozen=True):
     high: float | None = None
 
 
+class Strength(msgspec.Struct, frozen=True):
+    """How strong the finding of one series by one head was at its strongest.
+
+    ``ratio`` is in multiples of the threshold; 0: a rule of the operator's own, which is violated
+    or not.
+    """
+
+    series: str
+    head: str
+    ratio: float
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What the operator said of an incident: seen and real (``ack``), or rung for nothing.
+
+    ``by`` is a user's name, ``time_ns`` when it was said (Unix ns), ``note`` why.
+    """
+
+    word: VerdictWord
+    by: str
+    time_ns: int
+    note: str = ""
+
+
 class Incident(msgspec.Struct, frozen=True):
     """Findings that belong together, as one thing a person can act on.
 
     Times are Unix ns: ``onset_ns`` when the first series turned strange, ``opened_ns`` when the
-    agent was sure. ``title`` is the plain sentence. ``resource`` is the family that is about.
+    agent was sure. ``title`` is the plain sentence. ``resource`` is the family that is about,
+    ``entities`` are the things it is about, the first the one that the sentence names
+    (``mount /var``, ``disk sda``, ``memory``). ``strengths`` say how strong its findings were,
+    ``verdict`` what the operator said of it.
     """
 
     id: str
@@ -530,6 +627,9 @@ class Incident(msgspec.Struct, frozen=True):
     suspects: tuple[Suspect, ...]
     evidence: tuple[Track, ...] = ()
     detectors: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+    strengths: tuple[Strength, ...] = ()
+    verdict: Verdict | None = None
 
 
 # ---------------------------------------------------------------- what is sent

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from vedette import models
 from vedette.api import Collector, Detector, Host, Output
+from vedette.config.components import options_of
 from vedette.config.effective import plain
 from vedette.lanes import Assignment, Budget
 
@@ -74,9 +76,45 @@ def _made(cls: type[_Made], component: Component) -> _Made | None:
 
 def digests(components: Sequence[Component]) -> Mapping[str, str]:
     """Return a digest of each component's options: what was learned under others is not used."""
-    return {
-        component.name: hashlib.sha256(
-            msgspec.json.encode(plain(component.options), order="deterministic")
-        ).hexdigest()[:16]
-        for component in components
-    }
+    return {component.name: _digest(component.options) for component in components}
+
+
+def models_plan(config: Config, host: str) -> models.Plan:
+    """Return how the models of this configuration are governed; ``host`` is any name of its own."""
+    section = config.models
+    cron = {"": models.nightly(host), "off": ""}.get(section.train, section.train)
+    return models.Plan(
+        bases={
+            one.name: models.Base(
+                digest=_digest(one.options),
+                options=plain(one.options),
+                shadow=plain(one.shadow) if one.shadow is not None else {},
+                shadow_digest=_digest(one.shadow) if one.shadow is not None else "",
+            )
+            for one in config.detectors
+            if one.enabled
+        },
+        cron=cron,
+        decide_after_ns=round(section.decide_after * 1e9),
+        keep=section.keep,
+        kept_bytes=int(section.readings),
+        budget=float(config.agent.cpu_budget),
+    )
+
+
+def maker(registry: Registry) -> models.Make:
+    """Return what makes a detector from plain options, and their digest."""
+
+    def make(name: str, options: Mapping[str, Any]) -> tuple[Detector, str]:
+        cls = registry.detectors.get(name)
+        if cls is None:
+            raise ValueError(f"there is no detector {name!r} any more")
+        typed = options_of(cls.Config, options)
+        return cls(typed), _digest(typed)
+
+    return make
+
+
+def _digest(options: Any) -> str:
+    encoded = msgspec.json.encode(plain(options), order="deterministic")
+    return hashlib.sha256(encoded).hexdigest()[:16]

@@ -20,6 +20,7 @@ import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,7 +30,7 @@ from vedette.api import Detector, Frame, Incident, Instrument, Series, gauge
 from vedette.config import IncidentsSection
 from vedette.correlate import Correlator, IncidentChange
 from vedette.csv_series import Readings
-from vedette.pipeline import Judged, Pipeline, Settings
+from vedette.pipeline import MEANS_NS, Judged, Pipeline, Settings
 from vedette.table import SeriesTable
 
 __all__ = ["VALUE", "Assessment", "Bands", "Outcome", "assess", "openings", "replay", "series_of"]
@@ -39,8 +40,6 @@ VALUE = gauge("backtest.value", "", "A column of a file.", ("series",), resource
 
 #: Ticks kept in the ring, as the daemon keeps them.
 RING_TICKS = 720
-#: A p of zero (a violated level rule) counts for this one where its logarithm is wanted.
-LEAST_P = 1e-30
 #: A finding this many rows before an event is of it.
 BEFORE = 5
 DAY_NS = 86_400_000_000_000
@@ -62,9 +61,11 @@ class Bands(msgspec.Struct, frozen=True, eq=False):
 class Outcome(msgspec.Struct, frozen=True, eq=False):
     """What was made of each reading, and the incidents in the order in which they opened.
 
-    All arrays are ``(rows, columns)`` of the readings: ``score`` float32 is the largest -log10 p
-    over all detectors, or the own score of one; ``p`` float32 the smallest tail probability; NaN =
-    no opinion, as for rows that were not taken. ``finding`` bool tells whether a finding is open.
+    All arrays are ``(rows, columns)`` of the readings: ``score`` float32 says how far the strangest
+    of all scores is towards a finding, 1 is its threshold, or is the own score of one head; ``p``
+    float32 the smallest tail probability; NaN = no opinion, as for rows that were not taken.
+    ``finding`` bool tells whether a finding is open. What is asked once a minute holds until it is
+    asked again.
     """
 
     score: NDArray[np.float32]
@@ -119,20 +120,21 @@ def replay(
     detectors: Sequence[Detector],
     *,
     series: Sequence[Series] = (),
-    own_score: bool = False,
+    own_score: str = "",
     incidents: IncidentsSection | None = None,
     bands: int = 0,
     banded: Sequence[int] | None = None,
 ) -> Outcome:
     """Run the readings through the pipeline; the same input gives the same outcome.
 
-    ``series`` are what the columns are (empty: all ``backtest.value``). With ``own_score`` the
-    score is that of the one detector, in its own unit. With ``bands`` the expected bands of the
-    columns ``banded`` (None: all) are noted at up to that many rows, evenly spaced. Raises
-    ``ValueError`` for the own score of several detectors.
+    ``series`` are what the columns are (empty: all ``backtest.value``). With ``own_score``, the
+    name of a head, only this one is listened to, and the score is its own, in its own unit. With
+    ``bands`` the expected bands of the columns ``banded`` (None: all) are noted at up to that many
+    rows, evenly spaced. Raises ``ValueError`` for a head that none of the detectors has.
     """
-    if own_score and len(detectors) != 1:
-        raise ValueError(f"{len(detectors)} detectors have no score of their own")
+    heads = [head.name for one in detectors for head in one.all_heads()]
+    if own_score and own_score not in heads:
+        raise ValueError(f"no detector has the head {own_score!r}, there are {heads}")
     series = tuple(series) or series_of(readings.columns)
     run = _Run(readings, detectors, series, incidents or IncidentsSection())
     run.own_score = own_score
@@ -196,7 +198,7 @@ class _Run:
     ) -> None:
         self.readings = readings
         self.series = series
-        self.own_score = False
+        self.own_score = ""
         self.table = SeriesTable(
             ticks=RING_TICKS,
             max_series=len(series),
@@ -210,6 +212,7 @@ class _Run:
                 settle_ns=0,
                 resource={},
                 state_dir=None,
+                false_alarms=incidents.false_alarms,
             ),
             detectors,
             table=self.table,
@@ -231,6 +234,7 @@ class _Run:
         self.finding = np.zeros(shape, dtype=bool)
         self.incidents: dict[str, Incident] = {}
         self.row = 0
+        self.held: dict[str, tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]] = {}
         self.rows: NDArray[np.intp] = np.empty(0, dtype=np.intp)
         self.bands: Bands | None = None
         self.banded: Sequence[int] = ()
@@ -258,8 +262,8 @@ class _Run:
             tick = max(time, 1)
             values = array("d", raw[row * width : (row + 1) * width])
             take((Frame("backtest", tick, tick, self.series, values),))
-        if not self.own_score:
-            self.score = _strangeness(self.p)
+            for said in self.held.values():
+                self._note(*said)
         return Outcome(
             score=self.score,
             p=self.p,
@@ -269,17 +273,31 @@ class _Run:
         )
 
     def _judged(self, judged: Judged) -> None:
-        """Note what one detector said of the row at hand."""
+        """Note what one head said of the row at hand."""
+        if self.own_score and judged.head.name != self.own_score:
+            return
         if not len(self.rows):
             self.rows = np.array([self.table.row(one) for one in self.series], dtype=np.intp)
-        row, rows = self.row, self.rows
-        p = self.p[row]
-        np.fmin(p, judged.p[rows], out=p, casting="same_kind")
-        self.finding[row] |= judged.open[rows]
-        if self.own_score:
-            self.score[row] = judged.scores[rows]
+        rows = self.rows
+        scores = judged.scores if self.own_score else judged.ratio
+        said = scores[rows], judged.p[rows], judged.open[rows]
+        if judged.detector.cadence_s and self.readings.step_ns < MEANS_NS:
+            self.held[judged.head.name] = said
+        else:
+            self._note(*said)
         if self.bands is not None:
             self._note_band(judged, self.bands)
+
+    def _note(
+        self,
+        scores: NDArray[np.float32],
+        p: NDArray[np.float32],
+        is_open: NDArray[np.bool_],
+    ) -> None:
+        row = self.row
+        np.fmax(self.score[row], scores, out=self.score[row], casting="same_kind")
+        np.fmin(self.p[row], p, out=self.p[row], casting="same_kind")
+        self.finding[row] |= is_open
 
     def _note_band(self, judged: Judged, bands: Bands) -> None:
         while self.band < len(bands.rows) and bands.rows[self.band] < self.row:
@@ -295,11 +313,6 @@ class _Run:
 
     def _told(self, change: IncidentChange) -> None:
         self.incidents[change.incident.id] = change.incident
-
-
-def _strangeness(p: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return -log10 p, at most that of ``LEAST_P``."""
-    return (0.0 - np.log10(np.maximum(p.astype(np.float64), LEAST_P))).astype(np.float32)
 
 
 def _recognised(

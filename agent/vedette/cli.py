@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from vedette._version import __version__
+from vedette.cli_incidents import add_actions
+from vedette.cli_model import add_actions as add_model_actions
 
 __all__ = ["main", "parser"]
 
@@ -161,15 +163,27 @@ def _looking(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     incidents = _verb(
         verbs,
         "incidents",
-        "vedette.commands.live:incidents",
-        "List the incidents of this host, or show one with its evidence.",
-        "Asks the running agent; without one it reads what the last one left in its directory.",
+        "vedette.commands.incidents:incidents",
+        "List the incidents of this host, show one with its evidence, say what was false.",
+        "Asks the running agent; to look without one it reads what the last one left in its "
+        "directory. `vedette incidents ACTION --help` explains an action.",
     )
-    incidents.add_argument("action", choices=("list", "show"), nargs="?", default="list")
-    incidents.add_argument("id", nargs="?", help="with `show`: the id, or its beginning")
+    add_actions(incidents)
     incidents.add_argument("--all", action="store_true", help="list the resolved ones too")
     _state_dir(incidents)
     _json(incidents)
+
+    model = _verb(
+        verbs,
+        "model",
+        "vedette.commands.model:listed",
+        "Show the versions of detectors, train others, let them take over or back.",
+        "Asks the running agent; list, show and history read its directory when there is none. "
+        "`vedette model ACTION --help` explains an action.",
+    )
+    _state_dir(model)
+    _json(model)
+    add_model_actions(model)
 
     collect = _verb(
         verbs,

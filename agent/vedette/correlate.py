@@ -1,67 +1,48 @@
-"""Make a few incidents of many findings: what belongs together in time and kind is one.
+"""Make a few incidents of many findings: what belongs to one fault is one, what does not is two.
 
-A finding starts a *case*. Until ``gather_ns`` have passed the case is not told to anyone: findings
-that come in meanwhile join it, and a fresh reading of who uses the resource is asked for, so that
-the incident opens once, complete, and names its suspect. Later findings join an open case when they
-are of the same resource, or of a related one and began within ``SPAN_NS`` of its newest finding's
-onset. A case is resolved when none of its findings has been open for ``resolve_after_ns``; until
-then a finding of the same kind re-enters it, so that what flaps is one incident.
+A finding starts a *case*, or joins the one it has the closest tie to (cases.py). Until
+``gather_ns`` have passed the case is not told to anyone: findings that come in meanwhile join it,
+and a fresh reading of who uses the resource is asked for, so that the incident opens once,
+complete, and names its suspect. Before it is told it may still prove to be part of another case:
+because what came in later explains it, or because one program is to blame for both. A side effect
+that grows until its resource is used up becomes a case of its own.
 
-Suspects: processes by how much their share of the resource grew over what it was before (an
-exponentially weighted mean of the scans of quiet times), then series by when they turned strange.
-Processes of one name count together, or a program with many workers would hide.
+A case is resolved when none of its findings has been open for ``resolve_after_ns``; until then a
+finding of the same thing re-enters it, so that what flaps is one incident.
 
 Pure: time is an argument; owned by the pipeline thread. Bounded: ``MAX_CASES`` cases,
-``MAX_MEMBERS`` findings a case, ``keep`` resolved incidents remembered.
+``MAX_MEMBERS`` findings a case, ``keep`` resolved incidents remembered, the newest
+``evidence.KEPT_WHOLE`` of them with all their evidence.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, tzinfo
+from collections.abc import Callable, Iterable, Sequence
+from datetime import tzinfo
 from typing import Literal
 
 import msgspec
 
-from vedette import sentences
-from vedette.api import Finding, Incident, Severity, Suspect, Usage
+from vedette import evidence, suspects, twins, wording
+from vedette.api import Finding, Incident, Severity, Usage
+from vedette.blame import Blame
+from vedette.cases import CLOSE_NS, MAX_MEMBERS, Case, Key, is_large, subject
+from vedette.causes import Event
 from vedette.decide import FindingChange, worse
+from vedette.entities import place_of
+from vedette.relations import Tie
+from vedette.severity import grade
+from vedette.together import Together
 
-#: Onsets of one fault's findings lie this close together.
-SPAN_NS = 30_000_000_000
-#: No finding joins by closeness in time that began later than this after the incident.
-REACH_NS = 120_000_000_000
 #: An open incident is told anew at most this often, unless it became graver.
 UPDATE_NS = 15_000_000_000
+#: How often severity and suspects are looked at while nothing opens or closes.
+GRADE_NS = 5_000_000_000
 MAX_CASES = 50
-MAX_MEMBERS = 200
-MAX_SUSPECTS = 6
-#: A process whose share grew by less than this is no suspect.
-LEAST_GROWTH = 0.01
-#: Gain of the mean share of a process in quiet times; scans come every 10 s.
-BASELINE_GAIN = 0.2
-MAX_BASELINES = 500
-#: Which resources a fault in one shows in, too.
-RELATED: dict[str, frozenset[str]] = {
-    "cpu": frozenset({"process", "memory", "disk", "network"}),
-    "memory": frozenset({"cpu", "paging", "process", "disk"}),
-    "paging": frozenset({"memory", "disk", "cpu"}),
-    "disk": frozenset({"cpu", "filesystem", "paging", "memory"}),
-    "filesystem": frozenset({"disk"}),
-    "network": frozenset({"cpu", "process"}),
-    "process": frozenset({"cpu", "memory"}),
-}
-#: Whose usage explains a fault in a resource, best first.
-EXPLAINED_BY: dict[str, tuple[str, ...]] = {
-    "memory": ("memory",),
-    "paging": ("memory",),
-    "disk": ("disk", "cpu"),
-    "filesystem": ("disk",),
-    "network": ("network", "cpu"),
-}
+#: Onsets of cases for which one program can be to blame lie this close together.
+BLAME_SPAN_NS = CLOSE_NS[Tie.SIDE][0]
 
 
 class IncidentChange(msgspec.Struct, frozen=True):
@@ -72,50 +53,12 @@ class IncidentChange(msgspec.Struct, frozen=True):
     previous: Incident | None
 
 
-class _Case:
-    """Findings that belong together, before and after they became an incident."""
-
-    def __init__(self, created_ns: int) -> None:
-        self.created_ns = created_ns
-        self.members: dict[tuple[str, str], Finding] = {}
-        self.open: set[tuple[str, str]] = set()
-        self.quiet_since_ns = 0
-        self.told: Incident | None = None
-        self.told_members = 0
-
-    @property
-    def onset_ns(self) -> int:
-        known = [finding.since_ns for finding in self.members.values()]
-        if self.told is not None:
-            known.append(self.told.onset_ns)
-        return min(known)
-
-    @property
-    def newest_onset_ns(self) -> int:
-        known = [finding.since_ns for finding in self.members.values()]
-        return max(known) if known else self.onset_ns
-
-    @property
-    def resources(self) -> set[str]:
-        found = {resource_of(finding) for finding in self.members.values()}
-        if self.told is not None:
-            found.add(self.told.resource)
-        return found
-
-    @property
-    def severity(self) -> Severity:
-        grave: Severity = self.told.severity if self.told is not None else "info"
-        for finding in self.members.values():
-            grave = worse(grave, finding.severity)
-        return grave
-
-    def primary(self) -> Finding | None:
-        """Return the finding the sentence is about: gravest, nearest its limit, strangest."""
-        return max(self.members.values(), key=_weight, default=None)
-
-
 class Correlator:
-    """Keep the incidents of this host."""
+    """Keep the incidents of this host.
+
+    ``twin`` maps the key of a series to that of the one it repeats (the same counter in another
+    file, two that always move as one): what is told twice counts once. It may be set at any time.
+    """
 
     def __init__(
         self,
@@ -124,16 +67,27 @@ class Correlator:
         resolve_after_ns: int = 60_000_000_000,
         keep: int = 200,
         zone: tzinfo | None = None,
+        twin: Callable[[str], str] = twins.known,
     ) -> None:
         self.gather_ns = gather_ns
         self.resolve_after_ns = resolve_after_ns
         self.zone = zone
+        #: What this host has shown to turn strange together; saved and undone by its owner.
+        self.together = Together()
         #: Findings that could not be kept because of the bounds.
         self.dropped = 0
-        self._cases: list[_Case] = []
+        self._cases: list[Case] = []
         self._resolved: deque[Incident] = deque(maxlen=keep)
-        self._usages: dict[str, tuple[Suspect, ...]] = {}
-        self._baseline: dict[tuple[str, str], float] = {}
+        self._blame = Blame(zone=zone, twin=twin)
+
+    @property
+    def twin(self) -> Callable[[str], str]:
+        """What maps a series to the one it repeats."""
+        return self._blame.twin
+
+    @twin.setter
+    def twin(self, twin: Callable[[str], str]) -> None:
+        self._blame.twin = twin
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -151,42 +105,25 @@ class Correlator:
         """Take over incidents of an earlier run; open ones stay open until they prove quiet."""
         for incident in sorted(incidents, key=lambda one: one.opened_ns):
             if incident.state == "resolved":
-                self._resolved.append(incident)
+                self._remember(incident)
                 continue
-            case = _Case(incident.opened_ns)
+            case = Case(incident.opened_ns)
             case.told = incident
             case.quiet_since_ns = now_ns
             self._cases.append(case)
 
     def observe(self, usages: Sequence[Usage]) -> None:
         """Take one scan of who uses what."""
-        folded = _fold(usages)
-        for resource, suspects in folded.items():
-            self._usages[resource] = suspects
-        if self._cases:
-            return
-        present = {
-            (resource, one.name): one.share for resource in folded for one in folded[resource]
-        }
-        for key in list(self._baseline):
-            if key[0] in folded and key not in present:
-                present[key] = 0.0
-        for key, share in present.items():
-            before = self._baseline.get(key, share if not self._baseline else 0.0)
-            mean = before + BASELINE_GAIN * (share - before)
-            if mean < 1e-3 or (key not in self._baseline and len(self._baseline) >= MAX_BASELINES):
-                self._baseline.pop(key, None)
-            else:
-                self._baseline[key] = mean
+        self._blame.usages.observe(usages, quiet=not self._cases)
+
+    def note(self, event: Event) -> None:
+        """Take an event that may be the cause of an incident before or after it."""
+        self._blame.events.note(event)
 
     def wanted(self) -> set[str]:
         """Return the resources for which a fresh reading of usage would help now."""
-        wanted: set[str] = set()
-        for case in self._cases:
-            if case.told is None:
-                for resource in case.resources:
-                    wanted.update(EXPLAINED_BY.get(resource, ("cpu",)))
-        return wanted
+        waiting = [case for case in self._cases if case.told is None]
+        return suspects.wanted([place.family for case in waiting for place in case.places])
 
     def step(self, tick_ns: int, changes: Sequence[FindingChange]) -> list[IncidentChange]:
         """Take the changes of findings at one tick; return what became of incidents."""
@@ -196,120 +133,6 @@ class Correlator:
         for case in list(self._cases):
             told += self._advance(case, tick_ns)
         return told
-
-    def _take(self, change: FindingChange, tick_ns: int) -> None:
-        finding = change.finding
-        key = (finding.detector, finding.series.key)
-        for case in self._cases:
-            if key in case.open:
-                case.members[key] = finding
-                if change.change == "closed":
-                    case.open.discard(key)
-                    if not case.open:
-                        case.quiet_since_ns = tick_ns
-                return
-        if change.change == "closed":
-            return
-        home = self._home(finding)
-        if home is None:
-            if len(self._cases) >= MAX_CASES:
-                self.dropped += 1
-                return
-            home = _Case(tick_ns)
-            self._cases.append(home)
-        if len(home.members) >= MAX_MEMBERS and key not in home.members:
-            self.dropped += 1
-            return
-        home.members[key] = finding
-        home.open.add(key)
-
-    def _home(self, finding: Finding) -> _Case | None:
-        """Return the case a new finding belongs to."""
-        resource = resource_of(finding)
-        near: _Case | None = None
-        for case in self._cases:
-            if resource in case.resources:
-                return case
-            related = RELATED.get(resource, frozenset()) & case.resources
-            close = abs(finding.since_ns - case.newest_onset_ns) <= SPAN_NS
-            young = finding.since_ns - case.onset_ns <= REACH_NS
-            # What has no known relations is joined by time alone.
-            stranger = resource not in RELATED or not case.resources & RELATED.keys()
-            if close and young and (related or stranger):
-                near = near or case
-        return near
-
-    def _advance(self, case: _Case, tick_ns: int) -> list[IncidentChange]:
-        if case.told is None:
-            if not case.open and tick_ns - case.created_ns >= self.gather_ns:
-                self._cases.remove(case)  # over before it was told: nothing for a person
-                return []
-            if tick_ns - case.created_ns < self.gather_ns:
-                return []
-            incident = self._tell(case, tick_ns, None)
-            return [IncidentChange("opened", incident, None)]
-        previous = case.told
-        if not case.open and tick_ns - case.quiet_since_ns >= self.resolve_after_ns:
-            self._cases.remove(case)
-            last = [finding.last_ns for finding in case.members.values()]
-            incident = self._tell(case, tick_ns, max(last, default=case.quiet_since_ns))
-            self._resolved.append(incident)
-            return [IncidentChange("resolved", incident, previous)]
-        if not case.open:
-            return []
-        graver = case.severity != previous.severity
-        more = len(case.members) > case.told_members
-        due = tick_ns - previous.updated_ns >= UPDATE_NS
-        if graver or (due and (more or self._other_suspect(case))):
-            incident = self._tell(case, tick_ns, None)
-            return [IncidentChange("updated", incident, previous)]
-        return []
-
-    def _other_suspect(self, case: _Case) -> bool:
-        """Whether the first suspect is another than the one that was told."""
-        primary = case.primary()
-        if primary is None or case.told is None:
-            return False
-        before = [one for one in case.told.suspects if one.kind == "process"]
-        now = self._processes(resource_of(primary), before)
-        return bool(now) and (not before or now[0].name != before[0].name)
-
-    def _tell(self, case: _Case, tick_ns: int, ended_ns: int | None) -> Incident:
-        """Word the incident as it is now."""
-        before = case.told
-        primary = case.primary()
-        if primary is None:
-            if before is None:
-                raise ValueError("a case without findings cannot be told")
-            incident = _end(before, tick_ns, ended_ns, self.zone)
-        else:
-            resource = resource_of(primary)
-            over = before is not None and ended_ns is not None
-            suspects = before.suspects if before and over else self._suspects(case, primary)
-            title = sentences.sentence(
-                primary, suspects, resource, case.onset_ns, ended_ns, self.zone
-            )
-            ranked = sorted(case.members.values(), key=_weight, reverse=True)
-            members = dict.fromkeys(finding.series.key for finding in ranked)
-            known = before.series if before else ()
-            incident = Incident(
-                id=before.id if before else self._identity(case, resource),
-                state="open" if ended_ns is None else "resolved",
-                severity=case.severity,
-                resource=resource,
-                title=title,
-                onset_ns=case.onset_ns,
-                opened_ns=before.opened_ns if before else tick_ns,
-                updated_ns=tick_ns,
-                resolved_ns=ended_ns,
-                series=tuple(dict.fromkeys([*members, *known]))[:MAX_MEMBERS],
-                suspects=suspects,
-                evidence=before.evidence if before else (),
-                detectors=tuple(sorted({one.detector for one in case.members.values()})),
-            )
-        case.told = incident
-        case.told_members = len(case.members)
-        return incident
 
     def attach(self, incident: Incident) -> None:
         """Keep an incident that was told with its evidence added."""
@@ -331,100 +154,201 @@ class Correlator:
                         return finding.low, finding.high
         return math.nan, math.nan
 
-    def _identity(self, case: _Case, resource: str) -> str:
-        onset = datetime.fromtimestamp(case.onset_ns // 1_000_000_000, UTC)
-        identity = f"{onset:%Y%m%dT%H%M%SZ}-{resource}"
-        taken = {incident.id for incident in self.incidents}
-        names = (f"{identity}-{count}" if count > 1 else identity for count in itertools.count(1))
-        return next(name for name in names if name not in taken)
+    # ------------------------------------------------------------ which case a finding belongs to
 
-    def _suspects(self, case: _Case, primary: Finding) -> tuple[Suspect, ...]:
-        told = case.told.suspects if case.told is not None else ()
-        same = case.told is not None and case.told.resource == resource_of(primary)
-        before = [one for one in told if same and one.kind == "process"]
-        processes = self._processes(resource_of(primary), before)
-        others = sorted(
-            (one for one in case.members.values() if one is not primary),
-            key=lambda one: (one.since_ns, -_weight(one)[2]),
-        )
-        series = [
-            Suspect(
-                kind="series",
-                name=finding.series.key,
-                id=finding.series.key,
-                share=0.0,
-                text=f"{sentences.observed(finding)} since "
-                f"{sentences.clock(finding.since_ns, self.zone)}"
-                + (f", {sentences.expected(finding)}" if sentences.expected(finding) else ""),
-            )
-            for finding in others
-        ]
-        return tuple([*processes, *series][:MAX_SUSPECTS])
+    def _take(self, change: FindingChange, tick_ns: int) -> None:
+        finding = change.finding
+        key = (finding.detector, finding.series.key)
+        for case in self._cases:
+            if key in case.open:
+                self._continue(case, key, change, tick_ns)
+                return
+        if change.change == "closed":
+            return
+        home = self._home(finding) or self._new_case(finding, tick_ns)
+        if home is None or (len(home.members) >= MAX_MEMBERS and key not in home.members):
+            self.dropped += 1
+            return
+        home.put(key, finding)
+        home.open.add(key)
+        home.graded_ns = 0
 
-    def _processes(self, resource: str, told: Sequence[Suspect] = ()) -> list[Suspect]:
-        """Return the processes whose share grew most, at most three.
+    def _continue(self, case: Case, key: Key, change: FindingChange, tick_ns: int) -> None:
+        finding = change.finding
+        if case.members[key].severity != finding.severity or change.change == "closed":
+            case.graded_ns = 0
+        outgrown = change.change != "closed" and case.outgrown(key, finding)
+        case.put(key, finding)
+        if change.change == "closed":
+            case.open.discard(key)
+            if not case.open:
+                case.quiet_since_ns = tick_ns
+        elif outgrown:
+            home = self._new_case(finding, tick_ns)
+            if home is not None:
+                _move(case, home, [key], tick_ns)
 
-        Those that were told count with the share they had then: who ended meanwhile was it still.
-        """
-        for explaining in EXPLAINED_BY.get(resource, ("cpu",)):
-            known = {one.name: one for one in told}
-            for one in self._usages.get(explaining, ()):
-                if one.name not in known or one.share >= known[one.name].share:
-                    known[one.name] = one
-            grown = [
-                (one.share - self._baseline.get((explaining, one.name), 0.0), one)
-                for one in known.values()
+    def _home(self, finding: Finding) -> Case | None:
+        """Return the case a new finding has the closest tie to."""
+        ties = [(case.tie_to(finding, self.together), case) for case in self._cases]
+        near = [pair for pair in ties if pair[0] is not Tie.NONE]
+        if not near:
+            return None
+        return max(near, key=lambda pair: (pair[0], -_apart(pair[1], finding)))[1]
+
+    def _new_case(self, finding: Finding, tick_ns: int) -> Case | None:
+        """Start a case; what other cases took for a side effect of theirs is rather of this one."""
+        if len(self._cases) >= MAX_CASES:
+            return None
+        started = Case(tick_ns)
+        family = place_of(finding.series).family
+        for case in self._cases:
+            if family in case.families or not is_large(finding):
+                continue
+            span = CLOSE_NS[Tie.KIN][0]
+            keys = [
+                key
+                for key, one in case.members.items()
+                if place_of(one.series).family == family
+                and abs(one.since_ns - finding.since_ns) <= span
             ]
-            grown = [pair for pair in grown if pair[0] >= LEAST_GROWTH]
-            if grown:
-                grown.sort(key=lambda pair: pair[0], reverse=True)
-                return [one for _, one in grown[:3]]
+            _move(case, started, keys, tick_ns)
+        self._cases.append(started)
+        return started
+
+    def _relative(self, case: Case) -> Case | None:
+        """Return the case that one about to be told is rather a part of."""
+        for other in self._cases:
+            if other is case or not other.members:
+                continue
+            own = [one for one in case.members.values() if case.is_core(one)]
+            if all(other.tie_to(one, self.together) > Tie.STRANGE for one in own):
+                return other
+            near = abs(other.onset_ns - case.onset_ns) <= BLAME_SPAN_NS
+            if near and self._blame.one_culprit(case, other):
+                return other
+        return None
+
+    # ------------------------------------------------------------ what becomes of a case
+
+    def _advance(self, case: Case, tick_ns: int) -> list[IncidentChange]:
+        if case.told is None:
+            return self._open(case, tick_ns)
+        previous = case.told
+        if not case.open:
+            if tick_ns - case.quiet_since_ns < self.resolve_after_ns:
+                return []
+            last = [finding.last_ns for finding in case.members.values()]
+            incident = self._tell(case, tick_ns, max(last, default=case.quiet_since_ns))
+            self._teach(case, incident.id)
+            self._cases.remove(case)
+            self._remember(incident)
+            return [IncidentChange("resolved", incident, previous)]
+        look = tick_ns - case.graded_ns >= GRADE_NS
+        if look:
+            case.graded_ns = tick_ns
+        graver = look and self._severity(case, tick_ns) != previous.severity
+        due = tick_ns - previous.updated_ns >= UPDATE_NS
+        if graver or (due and self._has_news(case, tick_ns, look=look)):
+            incident = self._tell(case, tick_ns, None)
+            return [IncidentChange("updated", incident, previous)]
         return []
 
+    def _open(self, case: Case, tick_ns: int) -> list[IncidentChange]:
+        if tick_ns - case.created_ns < self.gather_ns:
+            return []
+        if not case.open:
+            self._cases.remove(case)  # over before it was told: nothing for a person
+            return []
+        relative = self._relative(case)
+        if relative is not None:
+            room = MAX_MEMBERS - len(relative.members)
+            keys = list(case.members)
+            self.dropped += max(0, len(keys) - room)
+            _move(case, relative, keys[:room], tick_ns)
+            relative.kept.update(keys[:room])
+            self._cases.remove(case)
+            return []
+        return [IncidentChange("opened", self._tell(case, tick_ns, None), None)]
 
-def resource_of(finding: Finding) -> str:
-    """Return the family a finding belongs to."""
-    instrument = finding.series.instrument
-    return instrument.resource or instrument.name.split(".")[0]
+    def _has_news(self, case: Case, tick_ns: int, *, look: bool) -> bool:
+        """Whether there is more to tell: findings, events, another suspect, the evidence's end."""
+        if case.told is None or not case.members:
+            return False
+        complete = case.onset_ns + evidence.AFTER_NS
+        if len(case.members) > case.told_members or case.told.updated_ns < complete <= tick_ns:
+            return True
+        return look and self._blame.has_news(case, self._cases)
+
+    def _teach(self, case: Case, identity: str) -> None:
+        """Learn what turned strange together, in this case and in those beside it."""
+        if case.taught or not case.members:
+            return
+        onset, found = case.onset_ns, list(case.members.values())
+        for other in self._cases:
+            if other is case or other.told is None:
+                continue
+            near = [one for one in other.members.values() if _close(one.since_ns, onset)]
+            other.taught = other.taught or bool(near)
+            found += near
+        found.sort(key=lambda one: one.since_ns)
+        self.together.learn(identity, [subject(place_of(one.series)) for one in found])
+
+    def _remember(self, incident: Incident) -> None:
+        """Keep a resolved incident; of an older one less of the evidence."""
+        self._resolved.append(incident)
+        oldest_whole = len(self._resolved) - evidence.KEPT_WHOLE - 1
+        if oldest_whole >= 0:
+            self._resolved[oldest_whole] = evidence.thinned(self._resolved[oldest_whole])
+
+    # ------------------------------------------------------------ how it is told
+
+    def _tell(self, case: Case, tick_ns: int, ended_ns: int | None) -> Incident:
+        """Word the incident as it is now."""
+        before = case.told
+        primary = case.primary()
+        if primary is None:
+            if before is None:
+                raise ValueError("a case without findings cannot be told")
+            incident = wording.ended(before, tick_ns, ended_ns, self.zone)
+        else:
+            over = before is not None and ended_ns is not None
+            incident = wording.worded(
+                case,
+                primary,
+                tick_ns=tick_ns,
+                ended_ns=ended_ns,
+                severity=self._severity(case, tick_ns if ended_ns is None else ended_ns),
+                suspects=before.suspects
+                if before and over
+                else self._blame.of(case, primary, self._cases),
+                taken={incident.id for incident in self.incidents},
+                zone=self.zone,
+            )
+        case.told = incident
+        case.told_members = len(case.members)
+        return incident
+
+    def _severity(self, case: Case, now_ns: int) -> Severity:
+        before: Severity = case.told.severity if case.told is not None else "info"
+        return worse(before, grade(list(case.members.values()), now_ns, self.twin))
 
 
-def _weight(finding: Finding) -> tuple[int, float, float]:
-    """Rank findings: gravest first, then nearest to a limit, then strangest."""
-    grade = {"info": 0, "warning": 1, "critical": 2}[finding.severity]
-    limit = finding.series.instrument.limit
-    impact = min(finding.observed / limit, 1.0) if limit else 0.0
-    return grade, round(impact, 2), -math.log10(max(finding.p, 1e-30))
+def _move(case: Case, other: Case, keys: Iterable[Key], tick_ns: int) -> None:
+    """Move findings from one case to another."""
+    for key in [key for key in keys if key in case.members]:
+        is_open = key in case.open
+        other.put(key, case.remove(key))
+        if is_open:
+            other.open.add(key)
+    other.graded_ns = 0
+    if not case.open:
+        case.quiet_since_ns = tick_ns
 
 
-def _fold(usages: Sequence[Usage]) -> dict[str, tuple[Suspect, ...]]:
-    """Add up the entities of one name; the largest gives its id."""
-    groups: dict[tuple[str, str, str], list[Usage]] = {}
-    for usage in usages:
-        groups.setdefault((usage.resource, usage.kind, usage.name), []).append(usage)
-    folded: dict[str, list[Suspect]] = {}
-    for (resource, kind, name), members in groups.items():
-        members.sort(key=lambda one: one.share, reverse=True)
-        share = sum(one.share for one in members)
-        first = members[0]
-        text = first.text
-        if len(members) > 1:
-            text = f"{share:.0%} of this host's {resource} with {len(members)} processes"
-            text = text.replace("%", " %", 1)
-        folded.setdefault(resource, []).append(
-            Suspect(kind=kind, name=name, id=first.id, share=min(share, 1.0), text=text)
-        )
-    return {
-        resource: tuple(sorted(found, key=lambda one: one.share, reverse=True))
-        for resource, found in folded.items()
-    }
+def _apart(case: Case, finding: Finding) -> int:
+    return abs(case.onset_ns - finding.since_ns)
 
 
-def _end(incident: Incident, tick_ns: int, ended_ns: int | None, zone: tzinfo | None) -> Incident:
-    """Resolve an incident of an earlier run of which no finding came back."""
-    ended = ended_ns if ended_ns is not None else tick_ns
-    title = (
-        f"{incident.title} (over by {sentences.clock(ended, zone)}, after a restart of the agent)"
-    )
-    return msgspec.structs.replace(
-        incident, state="resolved", updated_ns=tick_ns, resolved_ns=ended, title=title
-    )
+def _close(one_ns: int, other_ns: int) -> bool:
+    return abs(one_ns - other_ns) <= CLOSE_NS[Tie.SIDE][0]

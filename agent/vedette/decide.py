@@ -1,68 +1,39 @@
 """Turn the scores of detectors into findings: calibrate, confirm, hold, release.
 
-Calibration. A score means something else for every series: ten scales off is nothing for a disk
-that is idle between bursts. So per detector and series the tail of past scores is learned: the 0.99
-quantile by stochastic approximation (Robbins and Monro, 1951; step as a part of the excess) and the
-mean excess above it; beyond the quantile a generalised Pareto tail with a fixed shape gives the
-probability p of such a score on an ordinary day (peaks over threshold: Pickands 1975; used for
-streams by Siffer et al., SPOT, KDD 2017). A run of readings above the quantile is one event and
-teaches by its peak, once it is over (declustering, as is usual with peaks over threshold): a rising
-score cannot drag its own threshold along. Deviations: the shape is fixed at ``SHAPE``, heavier than
-exponential, because a host's history is short and an over-confident tail rings for ever; for thin
-tails p therefore errs to the safe side. A young series has the tail of a prior, which its own
-readings replace as they come; a run that became a finding teaches next to nothing, or the second
-occurrence of a fault would pass for ordinary.
+Each head of a detector gives one score per series. Its *ratio* says how far it is towards a
+finding, 1 is the threshold: the score by the head's own threshold where it has one, common to all
+series; otherwise log p by log ``OPEN_P``, with p from the tail of the series (tails.py), so that a
+detector may score in any unit. Every score gets a p, whatever decides.
 
-Confirmation and hysteresis. A finding opens when readings were strange (p below ``open_p``) for
-``confirm_ns`` with at least ``CONFIRM_READINGS`` of them and no two calm ones in a row; it closes
-when readings were calm (p above ``close_p``) for ``release_ns``. A level rule is its own
-confirmation and is never calibrated.
+A finding opens when readings were strange (ratio 1 and above) for ``Head.confirm`` of them and
+``Head.confirm_s``, with no two others in a row; it closes when they were calm (below ``CALM``) for
+``Head.release`` readings and ``Head.release_s``. A bar above 1 is asked for where this host, or
+this series, rings more often than the operator allows (alarm_budget.py), and where the operator
+said that a series rang for nothing (``lenience``). A level rule is its own confirmation, is never
+calibrated, and knows no bar but a mute.
 
-Vectorised: about 20 array operations per detector and tick; Python touches only rows that open,
-are open, or close. 41 bytes per detector and series.
+Vectorised: a usual tick is a dozen array operations per head; Python touches only rows that open,
+are open, or close. 59 bytes per head and series (judgement.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.api import Detector, Finding, Series, Severity, Window
-from vedette.table import grown
+from vedette.alarm_budget import HIGHEST, AlarmBudget
+from vedette.api import Detector, Finding, Head, Series, Severity, Window
+from vedette.judgement import ALL, Judgement, Rows
 
-#: The quantile above which the tail is modelled.
-QUANTILE = 0.99
-#: Shape of the tail: at 0.25 the fifth moment no longer exists, at 0 it would be exponential.
-SHAPE = 0.25
-#: Tail of a series without a history, in units of a robust scale: Laplace-like with mean
-#: absolute deviation 1 has its 0.99 quantile at ln(100) = 4.6 and mean excess 1.
-PRIOR_QUANTILE, PRIOR_EXCESS = 4.6, 1.0
-#: Readings after which the quantile's steps shrink, and the runs beyond it the prior counts for.
-PRIOR_READINGS = 100.0
-PRIOR_RUNS = 20.0
-#: Readings after which the tail goes on learning at the same pace: three days at one a minute.
-SETTLED_READINGS = 20_000.0
-#: One run teaches no more than one this many mean excesses beyond the quantile.
-TEACHES_MOST = 5.0
-#: A mean excess is never under this part of the quantile: tails seen briefly look too thin.
-THINNEST = 0.2
-#: Weight with which strange readings teach the tail.
-STRANGE_TEACHES = 0.02
-#: Strange readings that a finding needs at least.
-CONFIRM_READINGS = 3
+_NOT_RAISED = np.ones(0, dtype=np.float32)
 
-
-class Policy(msgspec.Struct, frozen=True):
-    """When a finding opens and closes."""
-
-    open_p: float = 2e-4
-    close_p: float = 1e-2
-    confirm_ns: int = 4_000_000_000
-    release_ns: int = 10_000_000_000
+#: Readings between looks at the budget.
+BUDGET_EVERY = 60
 
 
 class FindingChange(msgspec.Struct, frozen=True):
@@ -73,53 +44,16 @@ class FindingChange(msgspec.Struct, frozen=True):
     finding: Finding
 
 
-_COUNTED = (
-    "seen",
-    "peak",
-    "strange_since",
-    "strange_count",
-    "misses",
-    "calm_since",
-    "is_open",
-)
-
-
-class _Judgement:
-    """What is known of each row for one detector. Arrays float32/int64 ``(rows,)``."""
-
-    def __init__(self, rows: int) -> None:
-        self.quantile = np.full(rows, PRIOR_QUANTILE, dtype=np.float32)
-        self.excess = np.full(rows, PRIOR_EXCESS, dtype=np.float32)
-        self.seen = np.zeros(rows, dtype=np.float32)
-        self.peak = np.zeros(rows, dtype=np.float32)
-        self.strange_since = np.zeros(rows, dtype=np.int64)
-        self.strange_count = np.zeros(rows, dtype=np.int32)
-        self.misses = np.zeros(rows, dtype=np.int32)
-        self.calm_since = np.zeros(rows, dtype=np.int64)
-        self.open: dict[int, Finding] = {}
-        self.is_open = np.zeros(rows, dtype=bool)
-
-    def grow(self, rows: int) -> None:
-        self.quantile = grown(self.quantile, rows, PRIOR_QUANTILE)
-        self.excess = grown(self.excess, rows, PRIOR_EXCESS)
-        for name in _COUNTED:
-            setattr(self, name, grown(getattr(self, name), rows, 0))
-
-    def forget(self, rows: NDArray[np.intp]) -> None:
-        self.quantile[rows] = PRIOR_QUANTILE
-        self.excess[rows] = PRIOR_EXCESS
-        for name in _COUNTED:
-            getattr(self, name)[rows] = 0
-
-
 class Decider:
     """Decide which scores are findings. Owned by the pipeline thread."""
 
-    def __init__(self, policy: Policy | None = None) -> None:
-        self.policy = policy or Policy()
-        #: Tail probability of the newest scores per detector, ``(rows,)``; NaN without a score.
-        self.p: dict[str, NDArray[np.floating]] = {}
-        self._judgements: dict[str, _Judgement] = {}
+    def __init__(self, budget: AlarmBudget | None = None) -> None:
+        self.budget = budget or AlarmBudget()
+        #: By how much thresholds of a head are raised at the operator's word, ``(rows,)``;
+        #: infinite: muted. Longer or shorter than the table: what is missing is 1.
+        self.lenience: Callable[[str], NDArray[np.float32]] = lambda head: _NOT_RAISED
+        self._judgements: dict[str, Judgement] = {}
+        self._steps = 0
 
     @property
     def open(self) -> int:
@@ -137,206 +71,208 @@ class Decider:
 
         Call before ``detector.learn`` so that the band in a finding is the one before it began.
         """
-        judgement = self._judgement(detector.name, len(scores))
-        tick = int(window.time[-1])
-        if detector.scale == "level":
-            p = np.where(np.isnan(scores), np.nan, np.where(scores >= 1, 0.0, 1.0))
-            strange = scores >= 1
-            calm = scores < 0.9
-            self._follow(judgement, strange, calm, tick)
-            opening = strange & ~judgement.is_open
-        else:
-            p = self._probability(judgement, scores)
-            with np.errstate(invalid="ignore"):
-                strange = p < self.policy.open_p
-                calm = p > self.policy.close_p
-            self._follow(judgement, strange, calm, tick)
-            self._learn_tail(judgement, scores)
-            lasted = tick - judgement.strange_since >= self.policy.confirm_ns
-            enough = judgement.strange_count >= CONFIRM_READINGS
-            opening = strange & lasted & enough & ~judgement.is_open
-        self.p[detector.name] = p
-        changes = self._close(judgement, tick, calm)
-        changes += self._continue(judgement, detector, strange, scores, p, window)
-        changes += self._open(judgement, detector, opening, scores, p, window, state)
+        by_head = scores if scores.ndim == 2 else scores[None]
+        changes: list[FindingChange] = []
+        for head, of_head in zip(detector.all_heads(), by_head, strict=True):
+            judgement = self._judgement(head, len(of_head))
+            judgement.level = detector.scale == "level"
+            changes += self._judge(judgement, detector, of_head, window, state)
+        self._steps += 1
+        if self._steps % BUDGET_EVERY == 0:
+            self.budget.step(int(window.time[-1]))
         return changes
+
+    def _judge(
+        self,
+        judgement: Judgement,
+        detector: Detector,
+        scores: NDArray[np.float32],
+        window: Window,
+        state: Mapping[str, NDArray[np.float32]],
+    ) -> list[FindingChange]:
+        tick = int(window.time[-1])
+        strange = judgement.take(scores)
+        judgement.follow(strange, scores, tick)
+        opening = judgement.confirmed(strange, tick)
+        changes = self._go_on(judgement, detector, window) if judgement.open else []
+        if len(opening):
+            rows = self._allowed(judgement, opening, tick)
+            changes += self._open(judgement, detector, rows, window, state)
+        return changes
+
+    def _allowed(self, judgement: Judgement, rows: NDArray[np.intp], tick: int) -> list[int]:
+        """Return which of the candidates are over the bar that stands for them."""
+        ratio = judgement.ratio(rows)
+        raised = self.lenience(judgement.head.name)
+        known = len(raised)
+        lenience = [float(raised[row]) if row < known else 1.0 for row in rows.tolist()]
+        if judgement.level:
+            return [row for row, one in zip(rows.tolist(), lenience, strict=True) if one < math.inf]
+        peak, allowed = 0.0, []
+        for row, one, much in zip(rows.tolist(), lenience, ratio.tolist(), strict=True):
+            own = one * judgement.repeats.bar(row, tick)
+            # What a series' own bar holds back is no reason to raise that of all.
+            peak = max(peak, much / own)
+            if much >= own * self.budget.bar or much >= one * HIGHEST:
+                judgement.repeats.note(row, tick)
+                allowed.append(row)
+        if peak >= 1:
+            self.budget.note(tick, peak, rang=bool(allowed))
+        return allowed
 
     def forget(self, rows: NDArray[np.intp], tick_ns: int) -> list[FindingChange]:
         """Drop what is known of rows that now belong to no or another series."""
         changes = []
         gone = {int(row) for row in rows}
         for judgement in self._judgements.values():
-            for row in gone & judgement.open.keys():
-                finding = msgspec.structs.replace(judgement.open.pop(row), last_ns=tick_ns)
-                changes.append(FindingChange("closed", row, finding))
-            inside = rows[rows < len(judgement.seen)]
-            judgement.forget(inside)
+            for row in sorted(gone & judgement.open.keys()):
+                ended = msgspec.structs.replace(judgement.open.pop(row).finding, last_ns=tick_ns)
+                changes.append(FindingChange("closed", row, ended))
+            judgement.forget(rows[rows < len(judgement.is_open)])
         return changes
 
     def drop(self, keep: Sequence[str], tick_ns: int) -> list[FindingChange]:
-        """Close the findings of detectors that are not in ``keep`` any more."""
+        """Close the findings of heads that are not in ``keep`` any more."""
         changes = []
         for name in [name for name in self._judgements if name not in keep]:
-            self.p.pop(name, None)
-            for row, finding in self._judgements.pop(name).open.items():
-                ended = msgspec.structs.replace(finding, last_ns=tick_ns)
+            for row, one in self._judgements.pop(name).open.items():
+                ended = msgspec.structs.replace(one.finding, last_ns=tick_ns)
                 changes.append(FindingChange("closed", row, ended))
         return changes
 
-    def open_rows(self, detector: str) -> NDArray[np.bool_]:
-        """Return which rows have an open finding of this detector, bool ``(rows,)``; read only."""
-        judgement = self._judgements.get(detector)
+    def exchange(self, heads: Sequence[str], other: Decider, tick_ns: int) -> list[FindingChange]:
+        """Swap with another Decider all that is known for these heads; return what that changes.
+
+        A finding that both have open goes on.
+        """
+        changes: list[FindingChange] = []
+        for head in heads:
+            mine, its = self._judgements.pop(head, None), other._judgements.pop(head, None)
+            before, after = mine.open if mine else {}, its.open if its else {}
+            for row in sorted(before.keys() - after.keys()):
+                ended = msgspec.structs.replace(before[row].finding, last_ns=tick_ns)
+                changes.append(FindingChange("closed", row, ended))
+            changes += [
+                FindingChange("opened", row, after[row].finding)
+                for row in sorted(after.keys() - before.keys())
+            ]
+            if mine is not None:
+                other._judgements[head] = mine
+            if its is not None:
+                self._judgements[head] = its
+        return changes
+
+    def findings(self, head: str) -> list[Finding]:
+        """Return the open findings of a head."""
+        judgement = self._judgements.get(head)
+        return [] if judgement is None else [one.finding for one in judgement.open.values()]
+
+    def p(self, head: str) -> NDArray[np.float32]:
+        """Return the tail probability of the newest scores, ``(rows,)``; NaN without a score."""
+        return self._judgements[head].p()
+
+    def ratio(self, head: str, rows: Rows = ALL) -> NDArray[np.float32]:
+        """Return how far the newest scores of rows are towards a finding; 1: one."""
+        return self._judgements[head].ratio(rows)
+
+    def open_rows(self, head: str) -> NDArray[np.bool_]:
+        """Return which rows have an open finding of this head, bool ``(rows,)``; read only."""
+        judgement = self._judgements.get(head)
         return np.zeros(0, dtype=bool) if judgement is None else judgement.is_open
 
-    def arrays(self, detector: str) -> dict[str, NDArray[np.float32]]:
-        """Return the learned tails of a detector, to be saved with its state."""
-        judgement = self._judgements.get(detector)
-        if judgement is None:
-            return {}
-        return {name: getattr(judgement, name) for name in ("quantile", "excess", "seen")}
+    def arrays(self, head: str) -> dict[str, NDArray[np.float32]]:
+        """Return the learned tails of a head, to be saved with its detector's state."""
+        judgement = self._judgements.get(head)
+        return judgement.tails.arrays() if judgement is not None and len(judgement.tails) else {}
 
     def restore(
-        self, detector: str, row: int, values: Mapping[str, NDArray[np.float32]], rows: int
+        self, head: Head, row: int, values: Mapping[str, NDArray[np.float32]], rows: int
     ) -> None:
         """Set the learned tail of one row from what was saved."""
-        judgement = self._judgement(detector, rows)
-        for name in ("quantile", "excess", "seen"):
-            if name in values:
-                getattr(judgement, name)[row] = values[name]
+        tails = self._judgement(head, rows).tails
+        if len(tails) < rows:
+            tails.grow(rows)
+        tails.restore(row, values)
 
-    def _judgement(self, detector: str, rows: int) -> _Judgement:
-        judgement = self._judgements.get(detector)
+    def export(self) -> dict[str, object]:
+        """Return what is known of the host as a whole, as plain data for ``take_up``."""
+        tails = {name: list(one.tails.common()) for name, one in self._judgements.items()}
+        return {"budget": self.budget.export(), "tails": tails}
+
+    def take_up(self, known: Mapping[str, object], heads: Sequence[Head]) -> None:
+        """Take up what an earlier run exported.
+
+        Raises ``ValueError``, ``KeyError`` or ``TypeError`` when it is something else.
+        """
+        tails = msgspec.convert(known["tails"], dict[str, tuple[float, float, float]])
+        self.budget.restore(msgspec.convert(known["budget"], dict[str, object]))
+        for head in heads:
+            if head.name in tails:
+                self._judgement(head, 0).tails.take_up(*tails[head.name])
+
+    def _judgement(self, head: Head, rows: int) -> Judgement:
+        judgement = self._judgements.get(head.name)
         if judgement is None:
-            judgement = self._judgements[detector] = _Judgement(rows)
-        elif len(judgement.seen) < rows:
+            judgement = self._judgements[head.name] = Judgement(head, rows)
+        elif len(judgement.is_open) < rows:
             judgement.grow(rows)
         return judgement
 
-    @staticmethod
-    def _probability(judgement: _Judgement, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the tail probability of each score; 1 below the quantile, NaN without score."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            excess = np.maximum(judgement.excess, THINNEST * judgement.quantile)
-            beyond = np.maximum(scores - judgement.quantile, 0) / excess
-            p = (1 - QUANTILE) * (1 + SHAPE * beyond) ** (-1 / SHAPE)
-            p = np.where(scores > judgement.quantile, p, np.float32(1))
-        p[np.isnan(scores)] = np.nan
-        return p
-
-    @staticmethod
-    def _learn_tail(judgement: _Judgement, scores: NDArray[np.float32]) -> None:
-        """Fold the scores in: from a run above the quantile its peak, when it is over."""
-        known = ~np.isnan(scores)
-        judgement.seen += known
-        with np.errstate(invalid="ignore"):
-            beyond = scores > judgement.quantile
-        over = known & ~beyond & (judgement.peak > 0)
-        np.maximum(judgement.peak, scores, out=judgement.peak, where=beyond)
-        step = judgement.excess / np.sqrt(1 + judgement.seen / PRIOR_READINGS)
-        # One run above the quantile in a hundred readings balances the readings below it.
-        judgement.quantile -= np.where(known & ~beyond & ~over, (1 - QUANTILE) * step, 0)
-        rows = np.flatnonzero(over)
-        if len(rows):
-            weight = np.where(judgement.is_open[rows], STRANGE_TEACHES, 1.0).astype(np.float32)
-            excess = judgement.excess[rows]
-            surplus = judgement.peak[rows] - judgement.quantile[rows]
-            runs = (1 - QUANTILE) * np.minimum(judgement.seen[rows], SETTLED_READINGS)
-            gain = weight / (PRIOR_RUNS + runs)
-            taught = np.minimum(surplus, TEACHES_MOST * excess)
-            judgement.excess[rows] = np.maximum(excess + gain * (taught - excess), 0.05)
-            judgement.quantile[rows] += QUANTILE * step[rows] * weight
-            judgement.peak[rows] = 0
-        np.maximum(judgement.quantile, 1.0, out=judgement.quantile)
-
-    def _follow(
-        self,
-        judgement: _Judgement,
-        strange: NDArray[np.bool_],
-        calm: NDArray[np.bool_],
-        tick: int,
-    ) -> None:
-        """Keep count of runs: a run survives a single reading that is not strange."""
-        read = strange | calm
-        judgement.misses = np.where(strange, 0, judgement.misses + (read & ~strange))
-        starts = strange & (judgement.strange_count == 0)
-        judgement.strange_since[starts] = tick
-        judgement.strange_count += strange
-        judgement.strange_count[judgement.misses >= 2] = 0
-        begins = calm & (judgement.calm_since == 0)
-        judgement.calm_since[begins] = tick
-        judgement.calm_since[strange] = 0
-
-    def _close(
-        self, judgement: _Judgement, tick: int, calm: NDArray[np.bool_]
+    def _go_on(
+        self, judgement: Judgement, detector: Detector, window: Window
     ) -> list[FindingChange]:
-        changes = []
-        for row in list(judgement.open):
-            since = judgement.calm_since[row]
-            if calm[row] and since and tick - since >= self.policy.release_ns:
-                finding = msgspec.structs.replace(judgement.open.pop(row), last_ns=int(since))
-                judgement.is_open[row] = False
-                changes.append(FindingChange("closed", row, finding))
-        return changes
-
-    @staticmethod
-    def _continue(
-        judgement: _Judgement,
-        detector: Detector,
-        strange: NDArray[np.bool_],
-        scores: NDArray[np.float32],
-        p: NDArray[np.float32],
-        window: Window,
-    ) -> list[FindingChange]:
-        changes = []
-        for row, finding in judgement.open.items():
-            if not strange[row]:
-                continue
-            observed = float(window.values[row, -1])
-            probability = min(finding.p, float(p[row]))
-            lasted = int(window.time[-1]) - finding.since_ns
-            graded = _severity(detector, finding.series, float(scores[row]), observed, lasted)
-            updated = msgspec.structs.replace(
-                finding,
-                last_ns=int(window.time[-1]),
-                observed=_further(finding, observed),
-                p=probability,
-                severity=worse(finding.severity, graded),
-            )
-            judgement.open[row] = updated
-            changes.append(FindingChange("continued", row, updated))
-        return changes
+        """Follow the findings that are open: close those that are over, tell those that go on."""
+        tick = int(window.time[-1])
+        rows = np.fromiter(judgement.open, dtype=np.intp)
+        ratio, p = judgement.ratio(rows), judgement.p(rows)
+        calm = ratio < judgement.calm_below
+        if not judgement.level and (ratio >= 1).any():
+            self.budget.note(tick, float(np.fmax.reduce(ratio)), rang=True)
+        closed, continued = [], []
+        told = zip(rows.tolist(), ratio.tolist(), p.tolist(), calm.tolist(), strict=True)
+        for row, much, probability, is_calm in told:
+            one = judgement.open[row]
+            if much == much:
+                one.follow(is_calm, tick)
+            if is_calm and one.is_over(judgement.head, tick):
+                finding = msgspec.structs.replace(one.finding, last_ns=one.calm_since_ns)
+                judgement.close(row)
+                closed.append(FindingChange("closed", row, finding))
+            elif much >= 1:
+                score = float(judgement.scores[row])
+                one.finding = _continued(one.finding, detector, score, probability, row, window)
+                continued.append(FindingChange("continued", row, one.finding))
+        return closed + continued
 
     @staticmethod
     def _open(
-        judgement: _Judgement,
+        judgement: Judgement,
         detector: Detector,
-        opening: NDArray[np.bool_],
-        scores: NDArray[np.float32],
-        p: NDArray[np.float32],
+        rows: Sequence[int],
         window: Window,
         state: Mapping[str, NDArray[np.float32]],
     ) -> list[FindingChange]:
         changes = []
-        for row in np.flatnonzero(opening).tolist():
+        for row in rows:
             series = window.series[row]
             if series is None:
                 continue
             evidence = detector.explain(window, state, row)
             observed = float(window.values[row, -1])
+            score = float(judgement.scores[row])
             finding = Finding(
                 series=series,
-                detector=detector.name,
+                detector=judgement.head.name,
                 since_ns=int(judgement.strange_since[row]),
                 last_ns=int(window.time[-1]),
-                severity=_severity(detector, series, float(scores[row]), observed, 0),
-                p=float(p[row]),
+                severity=_severity(detector, series, score, observed, 0),
+                p=float(judgement.p(np.array([row]))[0]),
                 observed=observed,
                 low=evidence.low,
                 high=evidence.high,
                 text=evidence.text,
             )
-            judgement.open[row] = finding
-            judgement.is_open[row] = True
+            judgement.begin(row, finding)
             changes.append(FindingChange("opened", row, finding))
         return changes
 
@@ -347,6 +283,27 @@ _ORDER: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
 NEAR_LIMIT = 0.85
 #: ... is a warning once it has lasted this long; only a rule of the operator's own is critical.
 IMPACT_AFTER_NS = 20_000_000_000
+
+
+def _continued(
+    finding: Finding,
+    detector: Detector,
+    score: float,
+    p: float,
+    row: int,
+    window: Window,
+) -> Finding:
+    """Return a finding with one more strange reading."""
+    tick = int(window.time[-1])
+    observed = float(window.values[row, -1])
+    graded = _severity(detector, finding.series, score, observed, tick - finding.since_ns)
+    return msgspec.structs.replace(
+        finding,
+        last_ns=tick,
+        observed=_further(finding, observed),
+        p=min(finding.p, p),
+        severity=worse(finding.severity, graded),
+    )
 
 
 def _further(finding: Finding, observed: float) -> float:

@@ -308,6 +308,7 @@ def incident_event(incident: Incident, change: Change) -> Event:
         attributes["resolved"] = incident.resolved_ns
     attributes |= {
         "series": incident.series,
+        "entities": incident.entities,
         "detectors": incident.detectors,
         "suspects": [
             {
@@ -316,15 +317,25 @@ def incident_event(incident: Incident, change: Change) -> Event:
                 "id": suspect.id,
                 "share": float(suspect.share),
                 "text": suspect.text,
+                "reason": suspect.reason,
+                "time_ns": suspect.time_ns,
             }
             for suspect in incident.suspects
         ],
         "evidence": [_track(track) for track in incident.evidence],
     }
+    if incident.verdict is not None:
+        verdict = incident.verdict
+        attributes |= {
+            "verdict.word": verdict.word,
+            "verdict.by": verdict.by,
+            "verdict.time": verdict.time_ns,
+            "verdict.note": verdict.note,
+        }
     return Event(
         name=f"vedette.incident.{change}",
         time_ns=times.get(change, incident.resolved_ns or incident.updated_ns),
-        severity="info" if change == "resolved" else incident.severity,
+        severity="info" if incident.state == "resolved" else incident.severity,
         body=incident.title,
         attributes={f"vedette.incident.{key}": value for key, value in attributes.items()},
         uid=_digest(incident.id, str(incident.updated_ns), change),

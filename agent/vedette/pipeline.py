@@ -21,10 +21,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette import evidence, incident_store, models, otlp
-from vedette.api import Detector, Frame, Incident, Window
+from vedette import evidence, incident_store, models, otlp, twins
+from vedette.alarm_budget import AlarmBudget
+from vedette.api import Detector, Frame, Head, Incident, Window
+from vedette.causes import Event
 from vedette.correlate import Correlator, IncidentChange
 from vedette.decide import Decider, FindingChange
+from vedette.feedback import Marks
+from vedette.happenings import Happenings
+from vedette.means import Means
+from vedette.operator_word import OperatorWord
 from vedette.reporter import Reporter, Store
 from vedette.table import SeriesTable
 
@@ -39,11 +45,17 @@ SILENCE_S = 1.5
 QUEUE_MAX = 256
 #: A tick this far behind the last one means that the clock was set back.
 STEP_BACK_NS = 5_000_000_000
-#: Seconds between saves of what was learned, and ticks between looks for series that went away.
+#: Seconds between saves of what was learned, at least; more where it is so much that it would be
+#: more bytes a second than this: what is lost with a crash is learned anew sooner than a disk.
 SAVE_EVERY_S = 300.0
+SAVE_BYTES_PER_S = 200.0
+#: Ticks between looks for series that went away, and for series that say the same.
 EXPIRE_EVERY_TICKS = 60
+TWINS_EVERY_TICKS = 600
 #: While an incident gathers, who uses what is asked for this often.
 ASK_EVERY_NS = 2_000_000_000
+#: What slow detectors look at are means over so long.
+MEANS_NS = 60_000_000_000
 STATE_FILE = "learned.state"
 
 
@@ -60,18 +72,23 @@ class Settings(msgspec.Struct, frozen=True):
     state_dir: Path | None
     #: Digest of the configuration each detector runs under.
     digests: Mapping[str, str] = {}
+    #: False incidents a week that are allowed.
+    false_alarms: float = 1.0
 
 
 class Judged(msgspec.Struct, frozen=True, eq=False):
-    """What one detector said of the newest tick, and what was made of it; valid during the call.
+    """What one head said of the newest tick, and what was made of it; valid during the call.
 
-    ``scores`` and ``p`` are float ``(rows,)``, NaN = no opinion; ``open`` is bool ``(rows,)``:
-    which have an open finding of this detector. ``window`` and ``state`` are what it scored by.
+    ``scores``, ``p`` and ``ratio`` (to the threshold) are float ``(rows,)``, NaN = no opinion;
+    ``open`` is bool ``(rows,)``: which have an open finding of this head. ``window`` and ``state``
+    are what the detector scored by.
     """
 
     detector: Detector
+    head: Head
     scores: NDArray[np.float32]
-    p: NDArray[np.floating]
+    p: NDArray[np.float32]
+    ratio: NDArray[np.float32]
     open: NDArray[np.bool_]
     window: Window
     state: Mapping[str, NDArray[np.float32]]
@@ -120,13 +137,17 @@ class Pipeline:
         heartbeat: Callable[[View], Mapping[str, otlp.AttributeValue]] = lambda view: {},
         look_after: Callable[[], None] = lambda: None,
         observe: Callable[[Judged], None] | None = None,
+        lifecycle: models.Lifecycle | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self.table = table
         self.correlator = correlator
-        self.decider = Decider()
+        self.decider = Decider(AlarmBudget(settings.false_alarms))
+        self.word = OperatorWord(table, correlator, settings.state_dir)
+        self.decider.lenience = self.word.lenience
+        self.means = Means(MEANS_NS, settings.interval_ns, table.capacity)
         self.learned = models.Learned(detectors, table.capacity)
         self.reporter = Reporter(
             table,
@@ -161,12 +182,25 @@ class Pipeline:
         self._arrived: set[str] = set()
         self._ticks = 0
         self._saved_at = monotonic()
+        self._save_every_s = SAVE_EVERY_S
+        self._happenings = Happenings()
         self._frames_dropped = 0
         self._errors = 0
         self._failing = False
         self._asked: dict[str, int] = {}
-        self._warm: models.Saved | None = None
-        self._warm_rows: dict[str, int] = {}
+        self._warm: list[models.Warm] = []
+        self.lifecycle = lifecycle
+        if lifecycle is not None:
+            lifecycle.bind(
+                models.Bound(
+                    self.learned,
+                    self.decider,
+                    table,
+                    self._warm,
+                    settings.interval_ns,
+                    self.submit,
+                )
+            )
 
     # ------------------------------------------------------------ from any thread
 
@@ -248,11 +282,30 @@ class Pipeline:
         if directory is None:
             return
         self.correlator.restore(incident_store.load(directory), self._wall_ns())
-        self._warm = models.load(
-            directory / STATE_FILE, self.learned.detectors, self.settings.digests
-        )
-        if self._warm is not None:
-            self._warm_rows = {key: row for row, key in enumerate(self._warm.keys)}
+        try:
+            self.correlator.together.restore(incident_store.load_learned(directory))
+        except ValueError as error:
+            log.warning("what turned strange together is not understood reason=%s", error)
+        self.correlator.note(Event(self._wall_ns(), "agent", "", "the agent was started"))
+        self.word.restore(self._wall_ns())
+        if self.lifecycle is not None:
+            try:
+                self.lifecycle.restore(self._wall_ns())
+            except OSError as error:
+                log.error("models cannot be governed, they are kept reason=%s", error)
+                self.lifecycle = None
+        digests, versions = self._versions()
+        path = directory / STATE_FILE
+        saved = models.load(path, self.learned.detectors, digests, versions)
+        found = [] if self.lifecycle is None else self.lifecycle.missing(saved)
+        # What is common to all is taken from the newest, the last.
+        for one in [*found, *([saved] if saved is not None else [])]:
+            self._warm.append(models.Warm(one, self._wall_ns()))
+            try:
+                self.decider.take_up(one.host, [h for h in self._heads() if h.name in one.tails])
+            except (ValueError, KeyError, TypeError) as error:
+                log.warning("what was known of this host is not understood reason=%s", error)
+        self.decider.budget.excuse(self.word.real)
         self._publish(0.0)
 
     def take(self, frames: tuple[Frame, ...]) -> None:
@@ -269,6 +322,8 @@ class Pipeline:
         if self._last_tick:
             self.reporter.close(min(self.reporter.end_ns, self._last_tick))
         self._save_learned()
+        if self.lifecycle is not None:
+            self.lifecycle.finish()
         self._save_incidents()
         self._publish(0.0)
 
@@ -302,7 +357,10 @@ class Pipeline:
         )
 
     def _clock_was_set_back(self, tick: int) -> None:
-        log.warning("clock was set back seconds=%.0f", (self._last_tick - tick) / 1e9)
+        seconds = (self._last_tick - tick) / 1e9
+        log.warning("clock was set back seconds=%.0f", seconds)
+        text = f"the clock was set back by {seconds:.0f} s"
+        self.correlator.note(Event(tick, "clock", "", text))
         if self._open_tick is not None:
             self._close_tick()
         self.reporter.reset(self._last_tick)
@@ -320,30 +378,87 @@ class Pipeline:
         if self._reports:
             self.reporter.before(tick)
         column = self.table.close_tick(tick)
-        changes = self._detect()
+        changes = self._detect(tick, column)
+        for event in self._happenings.of(self.table.window(1)):
+            self.correlator.note(event)
         self._tell(self.correlator.step(tick, changes))
         self._ask(tick)
         if self._reports:
             self.reporter.fold(tick, column)
         if self._ticks % EXPIRE_EVERY_TICKS == 0:
             self._expire(tick)
-        if self._monotonic() - self._saved_at >= SAVE_EVERY_S:
+        if self._ticks % TWINS_EVERY_TICKS == 0:
+            self.correlator.twin = twins.of(self.table.window())
+        changed = self.lifecycle is not None and self.lifecycle.unsaved
+        if changed or self._monotonic() - self._saved_at >= self._save_every_s:
             self._save_learned()
         self._publish(time.perf_counter() - began)
 
-    def _detect(self) -> list[FindingChange]:
+    def _detect(self, tick: int, column: NDArray[np.float64]) -> list[FindingChange]:
+        self.word.heed(tick)
         self.learned.grow(self.table.capacity)
+        interval_ns = self.settings.interval_ns
+        slow = interval_ns < MEANS_NS
+        complete = slow and self.means.fold(tick, column)
         changes: list[FindingChange] = []
         for detector in self.learned.detectors:
-            window = self.table.window(detector.lookback)
-            state = self.learned.arrays[detector.name]
-            scores = detector.score(window, state)
-            changes += self.decider.step(detector, scores, window, state)
-            if self._observe is not None:
-                p, is_open = self.decider.p[detector.name], self.decider.open_rows(detector.name)
-                self._observe(Judged(detector, scores, p, is_open, window, state))
-            detector.learn(window, state)
+            if interval_ns > detector.coarsest_s * 1e9:
+                continue
+            if detector.cadence_s and slow:
+                if complete:
+                    table = self.table
+                    window = self.means.window(detector.lookback, table.series, table.generation)
+                    changes += self._judge(detector, window)
+            else:
+                changes += self._judge(detector, self.table.window(detector.lookback))
+        if self.lifecycle is not None:
+            self._govern(self.lifecycle, tick, None if slow else column, complete=complete)
+            changes += self.lifecycle.take_changes(tick)
         return changes
+
+    def _govern(
+        self,
+        lifecycle: models.Lifecycle,
+        tick: int,
+        column: NDArray[np.float64] | None,
+        *,
+        complete: bool,
+    ) -> None:
+        """Hand over the minute that is complete; ``column`` is one where ticks are as long."""
+        if column is not None:
+            with np.errstate(over="ignore"):
+                lifecycle.minute(tick, column.astype(np.float32), tick)
+        elif complete:
+            window = self.means.window(1, self.table.series, self.table.generation)
+            lifecycle.minute(tick, window.values[:, -1], int(window.time[-1]))
+
+    def _judge(self, detector: Detector, window: Window) -> list[FindingChange]:
+        state = self.learned.arrays[detector.name]
+        scores = detector.score(window, state)
+        changes = self.decider.step(detector, scores, window, state)
+        if changes:
+            self.word.saw(changes, detector.scale == "level", self.decider.ratio)
+        if self._observe is not None:
+            self._observed(self._observe, detector, scores, window)
+        detector.learn(window, state)
+        if self.lifecycle is not None:
+            self.lifecycle.judged(detector, scores, changes, window)
+        return changes
+
+    def _observed(
+        self,
+        observe: Callable[[Judged], None],
+        detector: Detector,
+        scores: NDArray[np.float32],
+        window: Window,
+    ) -> None:
+        decider = self.decider
+        by_head = scores if scores.ndim == 2 else scores[None]
+        for head, of_head in zip(detector.all_heads(), by_head, strict=True):
+            name = head.name
+            p, ratio, is_open = decider.p(name), decider.ratio(name), decider.open_rows(name)
+            state = self.learned.arrays[detector.name]
+            observe(Judged(detector, head, of_head, p, ratio, is_open, window, state))
 
     def _ask(self, tick: int) -> None:
         """Ask for fresh readings of who uses what while an incident gathers."""
@@ -360,15 +475,15 @@ class Pipeline:
     def _welcome(self, rows: Sequence[int]) -> None:
         """Give series that are new to the table what an earlier run learned of them."""
         self.learned.grow(self.table.capacity)
-        if self._warm is None:
-            return
         for row in rows:
             series = self.table.series[row]
-            saved = self._warm_rows.get(series.key) if series is not None else None
-            if saved is not None:
-                tails = models.warm(self._warm, saved, self.learned, row)
-                for name, tail in tails.items():
-                    self.decider.restore(name, row, tail, self.table.capacity)
+            for warm in self._warm:
+                tails = warm.give(series, row, self.learned) if series is not None else {}
+                for head in self._heads():
+                    if head.name in tails:
+                        self.decider.restore(head, row, tails[head.name], self.table.capacity)
+        if self.lifecycle is not None:
+            self.lifecycle.welcome(rows)
 
     def _expire(self, tick: int) -> None:
         expired = self.table.expire()
@@ -376,6 +491,9 @@ class Pipeline:
             return
         changes = self.decider.forget(expired.rows, tick)
         self.learned.forget(expired.rows)
+        self.means.forget(expired.rows)
+        if self.lifecycle is not None:
+            self.lifecycle.forget(expired.rows, expired.series, tick)
         self.reporter.forget(expired.rows, expired.series)
         self._tell(self.correlator.step(tick, changes))
 
@@ -386,14 +504,26 @@ class Pipeline:
         if not changes:
             return
         complete = []
-        for change in changes:
+        for one in changes:
+            change = self.word.completed(one)
             incident = self._with_evidence(change.incident)
             self.correlator.attach(incident)
             complete.append(IncidentChange(change.change, incident, change.previous))
-        self.reporter.tell(complete)
-        self._save_incidents()
-        for one in complete:
+        self._spread(complete)
+
+    def _spread(self, changes: Sequence[IncidentChange]) -> None:
+        self.reporter.tell(changes)
+        self._save_incidents(learned=any(one.change == "resolved" for one in changes))
+        for one in changes:
             self._notify(one)
+
+    def hear(self, marks: Marks, now_ns: int) -> None:
+        """Put what the operator said in force; raises ``OSError`` when it cannot be kept."""
+        changes = self.word.adopt(marks, now_ns)
+        self.decider.budget.excuse(self.word.real)
+        if changes:
+            self._spread(changes)
+        self._publish(self.view.tick_cost_s)
 
     def _with_evidence(self, incident: Incident) -> Incident:
         tracks = evidence.cut(
@@ -404,20 +534,41 @@ class Pipeline:
         )
         return msgspec.structs.replace(incident, evidence=tracks)
 
-    def adopt(self, detectors: Sequence[Detector], settings: Settings) -> None:
+    def adopt(
+        self,
+        detectors: Sequence[Detector],
+        settings: Settings,
+        plan: models.Plan | None = None,
+        make: models.Make | None = None,
+    ) -> None:
         """Take over the detectors and times of a new configuration (on the pipeline's thread)."""
         self.settings = settings
         self.reporter.window_ns = settings.window_ns
         self.reporter.resource = settings.resource
-        dropped = self.decider.drop([one.name for one in detectors], self._last_tick)
-        self._tell(self.correlator.step(self._last_tick, dropped))
+        self.means.interval_ns = settings.interval_ns
+        self.decider.budget.per_week = settings.false_alarms
         self.learned.adopt(detectors)
+        text = "the configuration was changed"
+        self.correlator.note(Event(self._last_tick, "config", "", text))
+        if self.lifecycle is not None and plan is not None and make is not None:
+            try:
+                self.lifecycle.adopt(plan, make, self._wall_ns())
+            except (OSError, models.ModelError) as error:
+                log.error("models cannot follow the configuration reason=%s", error)
+        dropped = self.decider.drop([head.name for head in self._heads()], self._last_tick)
+        self._tell(self.correlator.step(self._last_tick, dropped))
 
-    def _save_incidents(self) -> None:
+    def _heads(self) -> list[Head]:
+        return [head for one in self.learned.detectors for head in one.all_heads()]
+
+    def _save_incidents(self, *, learned: bool = True) -> None:
         if self.settings.state_dir is None:
             return
         try:
             incident_store.save(self.settings.state_dir, self.correlator.incidents)
+            if learned:
+                together = self.correlator.together.export()
+                incident_store.save_learned(self.settings.state_dir, together)
         except OSError as error:
             log.error("incidents cannot be saved reason=%s", error)
 
@@ -425,28 +576,42 @@ class Pipeline:
         self._saved_at = self._monotonic()
         if self.settings.state_dir is None:
             return
-        tails = {one.name: self.decider.arrays(one.name) for one in self.learned.detectors}
+        tails = {head.name: self.decider.arrays(head.name) for head in self._heads()}
         path = self.settings.state_dir / STATE_FILE
+        digests, versions = self._versions()
         try:
-            models.save(
+            size = models.save(
                 path,
                 self.learned,
                 tails,
                 self.table.series,
-                self.settings.digests,
+                digests,
                 self._wall_ns(),
+                self.decider.export(),
+                versions,
+                self._warm,
             )
-        except OSError as error:
+            self._save_every_s = max(SAVE_EVERY_S, size / SAVE_BYTES_PER_S)
+            if self.lifecycle is not None:
+                self.lifecycle.save(self._wall_ns())
+        except (OSError, models.ModelError) as error:
             log.error("learned state cannot be saved reason=%s", error)
+
+    def _versions(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Return the digest of the configuration each champion runs under, and its version."""
+        if self.lifecycle is None:
+            return self.settings.digests, {}
+        champions = self.lifecycle.digests()
+        return {**self.settings.digests, **champions}, self.lifecycle.champions()
 
     def _learning(self) -> float:
         """Return the share of series that are still too new for an opinion."""
         if not self._ticks:
             return 1.0
         window = self.table.window(1)
-        masks = [
-            one.learning(window, self.learned.arrays[one.name]) for one in self.learned.detectors
-        ]
+        # What looks at minutes takes hours: that is no reason to call the host unwatched.
+        quick = [one for one in self.learned.detectors if not one.cadence_s]
+        masks = [one.learning(window, self.learned.arrays[one.name]) for one in quick]
         waiting = max((int(mask.sum()) for mask in masks if mask is not None), default=0)
         return min(1.0, waiting / max(len(self.table), 1))
 

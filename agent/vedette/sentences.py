@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
 from vedette.api import Finding, Series, Suspect
+from vedette.causes import clause
+from vedette.entities import place_of
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _DECIMAL = ("", "k", "M", "G", "T", "P")
@@ -15,7 +17,8 @@ _VERBS = {
     "cpu": ("uses", "used"),
     "memory": ("holds", "held"),
     "disk": ("moves", "moved"),
-    "network": ("uses", "used"),
+    "filesystem": ("moves", "moved"),
+    "crowd": ("has", "had"),
 }
 #: From this part of its limit a resource counts as used up.
 _FULL = 0.9
@@ -85,17 +88,20 @@ def sentence(
     ended_ns: int | None,
     zone: tzinfo | None,
 ) -> str:
-    """Say an incident in one sentence: what, since when, who, and what is usual."""
+    """Say an incident in one sentence: what, since when, after what, who, and what is usual."""
     past = ended_ns is not None
     when = (
         f"from {clock(onset_ns, zone)} to {clock(ended_ns, zone)}"
         if ended_ns is not None
         else f"since {clock(onset_ns, zone)}"
     )
-    parts = [f"{_what(primary, past)} {when}"]
+    event = next((one for one in suspects if one.kind == "event"), None)
+    after = f", {clause(event, onset_ns)}" if event is not None else ""
+    parts = [f"{_what(primary, past)} {when}{after}"]
     actor = next((one for one in suspects if one.kind == "process"), None)
     if actor is not None:
-        verb = _VERBS.get(resource, ("uses", "used"))[past]
+        crowd = actor.text.endswith(" processes") and " of " not in actor.text
+        verb = _VERBS.get("crowd" if crowd else resource, ("uses", "used"))[past]
         which = f" (pid {actor.id})" if actor.id else ""
         parts.append(f"process `{actor.name}`{which} {verb} {actor.text}")
     usual = expected(primary)
@@ -114,8 +120,9 @@ def _what(finding: Finding, past: bool) -> str:
     full = limit is not None and finding.observed >= _FULL * limit
     subject = " ".join(series.values[:1])
     if instrument.name == "system.filesystem.utilization":
-        where = next((value for value in series.values if value.startswith("/")), subject)
-        return f"Filesystem {where} {be} {value} full"
+        # Of one that is full nobody needs to be told more, of a forecast everything.
+        rest = f": {finding.text}" if finding.text and not full else ""
+        return f"Filesystem {place_of(series).entity.name or subject} {be} {value} full{rest}"
     if finding.text:
         return f"{named(series)} {be} {value}: {finding.text}"
     if instrument.name == "vedette.cpu.busy":

@@ -19,13 +19,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from vedette.api import Frame, Series, Window
+from vedette.growth import grown
 
 log = logging.getLogger(__name__)
 
@@ -316,13 +316,6 @@ class SeriesTable:
         ring = np.full((len(self._ring), new), np.nan, dtype=np.float32)
         ring[:, :old] = self._ring
         self._ring = ring
-
-
-def grown(array: NDArray[Any], rows: int, initial: float) -> NDArray[Any]:
-    """Return a copy of ``array`` with ``rows`` rows, the new ones filled with ``initial``."""
-    larger = np.full((rows, *array.shape[1:]), initial, dtype=array.dtype)
-    larger[: len(array)] = array
-    return larger
 
 
 def align(keys: Sequence[str], series: Sequence[Series | None]) -> NDArray[np.intp]:

@@ -225,7 +225,7 @@ def new_state(detector: Detector, rows: int) -> State:
 
     def fresh(declared: StateArray) -> NDArray[np.float32]:
         shape = (rows,) if declared.width == 1 else (rows, declared.width)
-        return np.full(shape, declared.initial, np.float32)
+        return np.full(shape, declared.initial, np.float32, order="F")
 
     return {name: fresh(declared) for name, declared in detector.state.items()}
 
@@ -306,12 +306,13 @@ def _score(detector: Detector, view: Window, state: State, rows: int) -> NDArray
     name = detector.name
     _require(isinstance(scores, np.ndarray), f"{name}: score returned {type(scores).__name__}")
     _require(scores.dtype == np.float32, f"{name}: scores are {scores.dtype}, not float32")
-    _require(scores.shape == (rows,), f"{name}: scores have shape {scores.shape}, not ({rows},)")
+    wanted = (len(detector.heads), rows) if detector.heads else (rows,)
+    _require(scores.shape == wanted, f"{name}: scores have shape {scores.shape}, not {wanted}")
     _require(not np.isinf(scores).any(), f"{name}: a score is infinite")
     for key, array in state.items():
         same = np.array_equal(array, before[key], equal_nan=True)
         _require(same, f"{name}: score changed the state {key!r}")
-    return scores
+    return np.fmax.reduce(scores, axis=0) if detector.heads else scores
 
 
 def _check_opinions(detector: Detector, scores: NDArray[np.float32]) -> None:

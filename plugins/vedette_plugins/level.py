@@ -104,6 +104,9 @@ class Level(Detector):
     Config = LevelConfig
     scale = "level"
     lookback = int(LONGEST_S) + 1
+    confirm = 1
+    release = 1
+    release_s = 10.0
 
     def __init__(self, config: LevelConfig) -> None:
         super().__init__(config)

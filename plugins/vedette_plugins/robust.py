@@ -80,6 +80,10 @@ class Robust(Detector):
     name = "robust"
     Config = RobustConfig
     lookback = LOOKBACK
+    confirm_s = 4.0
+    release = 2
+    release_s = 10.0
+    coarsest_s = 30.0
     state: ClassVar[Mapping[str, StateArray]] = {
         "count": StateArray(0.0),
         "moves": StateArray(0.0),

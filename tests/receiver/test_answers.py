@@ -187,8 +187,17 @@ def test_an_incident_is_shown_with_evidence_and_history(client: Any, otlp: Any) 
         "resolved_ms": None,
         "series": ["vedette.cpu.busy"],
         "suspects": [
-            {"kind": "process", "name": "stress", "id": "4711", "share": 0.97, "text": "97 %"}
+            {
+                "kind": "process",
+                "name": "stress",
+                "id": "4711",
+                "share": 0.97,
+                "text": "97 %",
+                "reason": "",
+                "time_ns": 0,
+            }
         ],
+        "verdict": None,
     }
     assert client.json("/api/v1/hosts")["hosts"][0]["open"]["critical"] == 1
     client.send(otlp.logs(otlp.incident("resolved", otlp.now)), 3)
@@ -200,6 +209,31 @@ def test_an_incident_is_shown_with_evidence_and_history(client: Any, otlp: Any) 
     assert (track["low"], track["high"], track["step_ms"]) == (None, 0.4, 1000)
     assert [change["event"] for change in detail["history"]] == ["opened", "updated", "resolved"]
     assert client.json("/api/v1/hosts")["hosts"][0]["open"]["critical"] == 0
+
+
+def test_what_the_operator_said_is_shown_until_it_is_taken_back(client: Any, otlp: Any) -> None:
+    said = {
+        "state": "resolved",
+        "verdict.word": "false-alarm",
+        "verdict.by": "alice",
+        "verdict.time": otlp.now - otlp.minute,
+        "verdict.note": "backup",
+    }
+    place = f"/api/v1/incidents/{otlp.agent}/i-1"
+    client.send(otlp.logs(otlp.incident("resolved", otlp.now - 3 * otlp.minute)), 1)
+    assert client.json(place)["incident"]["verdict"] is None
+    client.send(otlp.logs(otlp.incident("updated", otlp.now - otlp.minute, **said)), 2)
+    incident = client.json(place)["incident"]
+    assert incident["state"] == "resolved"
+    assert incident["verdict"] == {
+        "word": "false-alarm",
+        "by": "alice",
+        "time_ms": (otlp.now - otlp.minute) // 1_000_000,
+        "note": "backup",
+    }
+    strange = said | {"verdict.word": "hm"}
+    client.send(otlp.logs(otlp.incident("updated", otlp.now, **strange)), 3)
+    assert client.json(place)["incident"]["verdict"] is None
 
 
 def test_incident_changes_out_of_order_end_in_the_newest_state(client: Any, otlp: Any) -> None:

@@ -6,7 +6,7 @@ import argparse
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -52,7 +52,7 @@ def backtest(options: argparse.Namespace) -> int:
         readings,
         detectors,
         series=series,
-        own_score=options.detector is not None,
+        own_score=_head(detectors, options.detector),
         incidents=config.incidents,
     )
     outcome = run(bands=BANDS if options.plot and len(series) <= PANELS else 0)
@@ -87,12 +87,30 @@ def chosen(config: Config, registry: Registry, name: str | None = None) -> tuple
     """Return the enabled detectors, or the one of that name, enabled or not."""
     if name is None:
         return assembly.detectors(config, registry)
-    kind = registry.detectors.get(name)
+    kind = next(
+        (
+            one
+            for one in registry.detectors.values()
+            if name == one.name or name in [head.name for head in one.all_heads()]
+        ),
+        None,
+    )
     if kind is None:
-        known = ", ".join(sorted(registry.detectors))
+        heads = (head.name for one in registry.detectors.values() for head in one.all_heads())
+        known = ", ".join(sorted({*registry.detectors, *heads}))
         raise CommandError(f"there is no detector {name!r}", f"known: {known}")
-    options = next((one.options for one in config.detectors if one.name == name), kind.Config())
+    options = next(
+        (one.options for one in config.detectors if one.name == kind.name), kind.Config()
+    )
     return (kind(options),)
+
+
+def _head(detectors: Sequence[Detector], name: str | None) -> str:
+    """Return the head whose own score is told; none when several are asked."""
+    if name is None:
+        return ""
+    heads = [head.name for one in detectors for head in one.all_heads()]
+    return name if name in heads else heads[0] if len(heads) == 1 else ""
 
 
 def scores_csv(readings: Readings, outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""Show what the running agent knows: its health and its incidents."""
+"""Show how the running agent is: its health, and what it costs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ from typing import Any
 
 import msgspec
 
-from vedette.api import Incident, Track
-from vedette.commands.locate import ask, candidates
+from vedette.commands.locate import ask
 from vedette.control import NotRunning
-from vedette.paths import INCIDENTS_FILE
 from vedette.terminal import (
     CommandError,
     age,
-    bar,
     clear,
     clock,
     hanging,
-    number,
     out,
     paint,
     printable,
@@ -30,7 +26,7 @@ from vedette.terminal import (
     table,
 )
 
-__all__ = ["incidents", "status", "top"]
+__all__ = ["status", "top"]
 
 
 def status(options: argparse.Namespace) -> int:
@@ -67,26 +63,6 @@ def top(options: argparse.Namespace) -> int:
             time.sleep(options.every)
     except KeyboardInterrupt:
         return 0
-
-
-def incidents(options: argparse.Namespace) -> int:
-    """List incidents, or show one with its evidence."""
-    if options.action == "show" and not options.id:
-        raise CommandError("which incident?", "vedette incidents show ID; `list` names them.")
-    everything = options.all or options.action == "show"
-    source, found = _known(options.state_dir, everything)
-    if options.action == "list":
-        if options.json:
-            _json({"source": source, "incidents": found})
-        else:
-            _list(source, found, everything)
-        return 0
-    incident = _chosen(found, options.id)
-    if options.json:
-        _json({"source": source, "incident": incident})
-    else:
-        _show(incident)
-    return 0
 
 
 # ---------------------------------------------------------------- health
@@ -271,111 +247,6 @@ def _top(answer: Mapping[str, Any]) -> None:
     resting = len(answer["collectors"]) - len(running)
     if resting:
         out(f"\n{resting} more rest; `vedette status` says why")
-
-
-# ---------------------------------------------------------------- incidents
-
-
-def _known(explicit: Path | None, everything: bool) -> tuple[str, list[dict[str, Any]]]:
-    """Return where the incidents come from and the incidents as JSON, newest first."""
-    try:
-        state_dir, answer = ask(explicit, "incidents", all=everything)
-        return f"the agent in {state_dir}", list(answer["incidents"])
-    except NotRunning as error:
-        refusal = error
-    for state_dir in candidates(explicit):
-        path = state_dir / INCIDENTS_FILE
-        try:
-            kept = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])["incidents"]
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise CommandError(f"cannot read {path}: {error.strerror}") from None
-        except (msgspec.MsgspecError, KeyError) as error:
-            raise CommandError(f"{path} is damaged ({error})", "Start the agent anew.") from None
-        found = [one for one in kept if everything or one.get("state") == "open"]
-        return f"{path} (no agent is running)", found
-    raise CommandError(str(refusal), refusal.remedy)
-
-
-def _list(source: str, found: list[dict[str, Any]], everything: bool) -> None:
-    if not found:
-        out("no incidents" if everything else "no open incidents (`--all` lists resolved ones)")
-        return
-    incidents = [_typed(data) for data in found]
-    heads = table((one.id, one.severity, one.state, clock(one.onset_ns)) for one in incidents)
-    for head, incident in zip(heads, incidents, strict=True):
-        out(head)
-        out(hanging(printable(incident.title), 4, "    "))
-    if "no agent" in source:
-        sys.stderr.write(f"vedette: from {printable(source)}\n")
-
-
-def _chosen(found: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
-    exact = [one for one in found if one.get("id") == wanted]
-    matching = exact or [one for one in found if str(one.get("id", "")).startswith(wanted)]
-    if not matching:
-        raise CommandError(f"no incident {wanted!r} is known", "`vedette incidents list --all`")
-    if len(matching) > 1:
-        names = ", ".join(str(one["id"]) for one in matching[:5])
-        raise CommandError(f"{wanted!r} is the beginning of several incidents: {names}")
-    return matching[0]
-
-
-def _show(data: Mapping[str, Any]) -> None:
-    incident = _typed(data)
-    out(hanging(printable(incident.title), 0))
-    out()
-    end = incident.resolved_ns or time.time_ns()
-    lasted = age((end - incident.onset_ns) / 1e9)
-    lines = [
-        ("severity", incident.severity),
-        ("state", incident.state),
-        ("resource", incident.resource),
-        ("began", f"{clock(incident.onset_ns)}, noticed {clock(incident.opened_ns)}"),
-        ("lasts" if incident.resolved_ns is None else "lasted", lasted),
-        ("id", incident.id),
-        ("found by", ", ".join(incident.detectors)),
-    ]
-    for name, text in lines:
-        if text:
-            out(f"  {name:<10}{paint(printable(text))}")
-    if incident.suspects:
-        out("\nsuspects")
-        rows = [(s.kind, s.name, s.id, f"{s.share:.0%}", s.text) for s in incident.suspects]
-        for line in table(rows, right=(3,)):
-            out("  " + line)
-    out("\nseries")
-    for key in incident.series:
-        out("  " + printable(key))
-    for track in incident.evidence:
-        _track(track)
-
-
-def _track(track: Track) -> None:
-    known = [value for value in track.values if value is not None]
-    out(f"\n{printable(track.series)} [{printable(track.unit)}]")
-    out("  " + bar(track.values))
-    if not known:
-        return
-    band = ""
-    if track.low is not None or track.high is not None:
-        low = "-" if track.low is None else number(track.low)
-        high = "-" if track.high is None else number(track.high)
-        band = f"; usual {low} to {high}"
-    end = track.start_ns + track.step_ns * max(0, len(track.values) - 1)
-    spread = f"from {number(min(known))} to {number(max(known))}, last {number(known[-1])}"
-    out(hanging(f"{clock(track.start_ns)} to {clock(end)}: {spread}{band}", 2, "  "))
-
-
-def _typed(data: Mapping[str, Any]) -> Incident:
-    try:
-        return msgspec.convert(data, Incident)
-    except msgspec.ValidationError as error:
-        raise CommandError(
-            f"the agent describes an incident in a way this version does not know ({error})",
-            "Use the same version of vedette as the running agent.",
-        ) from None
 
 
 def _json(value: Any) -> None:

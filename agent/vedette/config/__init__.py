@@ -1,9 +1,9 @@
 """Read agent.toml into typed structs, telling every problem with its file and line.
 
-The core owns the sections ``agent``, ``incidents``, ``spool`` and ``receiver``; each registered
-component class owns one table under ``collectors``, ``detectors`` or ``outputs``, whose keys are
-the fields of its ``Config`` and a few that the core keeps for itself. No file at all is a complete
-configuration.
+The core owns the sections ``agent``, ``incidents``, ``models``, ``spool`` and ``receiver``; each
+registered component class owns one table under ``collectors``, ``detectors`` or ``outputs``, whose
+keys are the fields of its ``Config`` and a few that the core keeps for itself. No file at all is a
+complete configuration.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from vedette.config.settings import (
     Component,
     Config,
     IncidentsSection,
+    ModelsSection,
     ReceiverSection,
     SpoolSection,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Component",
     "Config",
     "IncidentsSection",
+    "ModelsSection",
     "ReceiverSection",
     "SpoolSection",
     "bootstrap",
@@ -73,6 +75,7 @@ def load(
     config = Config(
         sections["agent"],
         sections["incidents"],
+        sections["models"],
         sections["spool"],
         sections["receiver"],
         components["collectors"],

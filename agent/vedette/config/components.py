@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from vedette.api import Collector, Detector, Output
 from vedette.config.files import Tree
 from vedette.config.schema import FAILED, Reader, fields, nearest
@@ -16,9 +18,14 @@ from vedette.config.units import format_duration
 from vedette.config.wording import found, label, section
 
 if TYPE_CHECKING:
+    from msgspec.structs import FieldInfo
+
     from vedette.registry import Registry
 
-__all__ = ["read_components"]
+__all__ = ["options_of", "read_components"]
+
+#: The table of a detector that says what is tried beside it.
+SHADOW = "shadow"
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -33,6 +40,20 @@ def read_components(
     A class without a table of its own is there when it is on by default.
     """
     return _Components(tree, kind, registry, base_interval_s).read()
+
+
+def options_of(type_: type[msgspec.Struct], values: Mapping[str, Any]) -> Any:
+    """Return the options that plain values mean, as in a file; raises ``ValueError``."""
+    problems: list[str] = []
+
+    def report(place: Place, text: str) -> None:
+        problems.append(text)
+
+    reader = Reader(report)
+    options = reader.struct(type_, dict(values), ())
+    if problems:
+        raise ValueError("; ".join(problems))
+    return options
 
 
 class _Components:
@@ -104,6 +125,10 @@ class _Components:
 
     def _component(self, class_: type[AnyComponent], id_: str, table: Any, place: Place) -> None:
         core, own = fields(CORE_KEYS[self.kind]), fields(class_.Config)
+        tried = None
+        if self.kind == "detectors" and isinstance(table, dict) and SHADOW in table:
+            tried = table[SHADOW]
+            table = {key: value for key, value in table.items() if key != SHADOW}
         values = self.reader.table({**core, **own}, table, place)
         if any(value is FAILED for value in values.values()):
             return
@@ -118,8 +143,34 @@ class _Components:
         }
         if issubclass(class_, Collector):
             component |= self._timing(class_, values, place)
+        if tried is not None:
+            component["shadow"] = self._shadow(class_, own, table, tried, place)
         if options is not FAILED:
             self.components.append(Component(**component))
+
+    def _shadow(
+        self,
+        class_: type[AnyComponent],
+        own: Mapping[str, FieldInfo],
+        table: Any,
+        tried: Any,
+        place: Place,
+    ) -> Any:
+        """Return the options of the shadow: the detector's, but for those it says itself.
+
+        None for what is wrong, which is reported.
+        """
+        here = (*place, SHADOW)
+        if not isinstance(tried, dict):
+            self.tree.report(here, f"{label(here)}: expected a table, found {found(tried, here)}")
+            return None
+        said = self.reader.table(own, tried, here)
+        rest = {key: value for key, value in table.items() if key in own and key not in tried}
+        said |= {key: self.reader.value(own[key].type, item, here) for key, item in rest.items()}
+        if any(value is FAILED for value in said.values()):
+            return None
+        options = self.reader.construct(class_.Config, said, here)
+        return None if options is FAILED else options
 
     def _timing(
         self, class_: type[Collector], values: dict[str, Any], place: Place

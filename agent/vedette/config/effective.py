@@ -96,6 +96,8 @@ def _component(component: Component) -> dict[str, Any]:
     if component.isolation is not None:
         table["isolation"] = component.isolation
     table.update(plain(component.options))
+    if component.shadow is not None:
+        table["shadow"] = plain(component.shadow)
     return table
 
 

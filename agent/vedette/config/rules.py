@@ -16,6 +16,7 @@ from vedette.config.settings import AgentSection, SpoolSection
 from vedette.config.toml_text import toml_value
 from vedette.config.units import Share, format_duration, format_size
 from vedette.config.wording import label
+from vedette.lighter import lighter
 
 if TYPE_CHECKING:
     from vedette.registry import Registry
@@ -29,11 +30,13 @@ DURATIONS: Mapping[tuple[str, str], tuple[Duration, Duration]] = {
     ("agent", "settle"): (Duration(0), Duration(86_400)),
     ("incidents", "gather"): (Duration(0), Duration(3_600)),
     ("incidents", "resolve_after"): (Duration(0), Duration(86_400)),
+    ("models", "decide_after"): (Duration(600), Duration(30 * 86_400)),
 }
 SIZES: Mapping[tuple[str, str], tuple[Size, Size]] = {
     ("spool", "cap"): (Size(1 << 20), Size(1 << 50)),
     ("spool", "segment"): (Size(1 << 16), Size(1 << 30)),
     ("receiver", "cap"): (Size(1 << 20), Size(1 << 50)),
+    ("models", "readings"): (Size(1 << 20), Size(1 << 40)),
 }
 SHARES: Mapping[tuple[str, str], tuple[Share, Share]] = {
     ("agent", "cpu_budget"): (Share(0.001), Share(1)),
@@ -54,6 +57,7 @@ def check(tree: Tree, sections: Mapping[str, Any], registry: Registry) -> None:
     _check_labels(tree, sections["agent"])
     _check_disable(tree, sections["agent"], registry)
     _check_listen(tree, sections["receiver"].listen)
+    _check_cron(tree, sections["models"].train)
 
 
 def _check_ranges(tree: Tree, sections: Mapping[str, Any]) -> None:
@@ -127,6 +131,20 @@ def _check_listen(tree: Tree, listen: str) -> None:
     elif not _is_loopback(host.strip("[]")):
         text = f"{host} is open to other hosts, and the receiver asks nobody for a password"
         tree.report(place, f"{label(place)}: {text}", "warning")
+
+
+def _check_cron(tree: Tree, train: str) -> None:
+    if train in ("", "off"):
+        return
+    with lighter():  # needed where the file says when, and only there
+        from apscheduler.triggers.cron import CronTrigger
+
+    place = ("models", "train")
+    try:
+        CronTrigger.from_crontab(train)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        expected = "expected five fields such as '30 2 * * *', nothing, or 'off'"
+        tree.report(place, f"{label(place)}: {expected}, found {train!r} ({error})")
 
 
 def _is_loopback(host: str) -> bool:

@@ -49,7 +49,10 @@ What is read from this host. A collector without a table here runs when its sour
 Every one has: enabled; interval, a multiple of the interval of [agent]; timeout, after which a
 reading is given up; isolation, "lane" for a thread or "process" for a child that can be killed.
 [[collectors.NAME]] tables, each with an id, make several instances.""",
-    "detectors": "What decides that a reading is strange.",
+    "detectors": """\
+What decides that a reading is strange.
+[detectors.NAME.shadow] takes the same keys: a second one with these options is tried beside the
+first, and takes over when it is better; `vedette model list` shows how it does.""",
     "outputs": "Where reports and incidents are sent. Without any they stay on this host.",
 }
 

@@ -20,6 +20,7 @@ __all__ = [
     "ComponentKeys",
     "Config",
     "IncidentsSection",
+    "ModelsSection",
     "ReceiverSection",
     "SpoolSection",
 ]
@@ -93,6 +94,46 @@ class IncidentsSection(msgspec.Struct, frozen=True):
         Duration, Meta(description="How long all must be normal before it is resolved.")
     ] = Duration(60)
     keep: Annotated[Count, Meta(description="Incidents kept on this host, newest first.")] = 200
+    false_alarms: Annotated[
+        float,
+        Meta(
+            description="False incidents a week that are allowed on this host; 0: thresholds stay "
+            "as shipped.",
+            ge=0,
+        ),
+    ] = 1.0
+
+
+class ModelsSection(msgspec.Struct, frozen=True):
+    """How detectors are trained anew, tried beside the one in charge, and kept."""
+
+    train: Annotated[
+        str,
+        Meta(
+            description="When to train, as cron says it: '30 2 * * *'. Empty: nightly, at a minute "
+            "of the host's own. 'off': only when asked to."
+        ),
+    ] = ""
+    decide_after: Annotated[
+        Duration,
+        Meta(
+            description="How long a trained detector is compared before it takes over or is "
+            "rejected."
+        ),
+    ] = Duration(6 * 3600)
+    keep: Annotated[
+        int,
+        Meta(
+            description="Versions kept of each detector; never less than the one in charge, the "
+            "one before it and what is being tried.",
+            ge=3,
+            le=100,
+        ),
+    ] = 5
+    readings: Annotated[
+        Size,
+        Meta(description="What the readings of the last 14 days may take, to train on."),
+    ] = Size(64 << 20)
 
 
 class SpoolSection(msgspec.Struct, frozen=True):
@@ -146,7 +187,7 @@ class Component(msgspec.Struct, frozen=True, eq=False):
     of its own or the class's default, unless the file says ``enabled``. For collectors
     ``interval_s`` is decided too, a multiple of the base interval, as is ``isolation``;
     ``timeout_s`` None stands for half the interval. ``options`` is an instance of the class's
-    ``Config``.
+    ``Config``; of a detector so is ``shadow``, what is to be tried beside it.
     """
 
     name: str
@@ -156,6 +197,7 @@ class Component(msgspec.Struct, frozen=True, eq=False):
     interval_s: float | None = None
     timeout_s: float | None = None
     isolation: Isolation | None = None
+    shadow: Any = None
 
 
 class Config(msgspec.Struct, frozen=True, eq=False):
@@ -166,6 +208,7 @@ class Config(msgspec.Struct, frozen=True, eq=False):
 
     agent: AgentSection = AgentSection()
     incidents: IncidentsSection = IncidentsSection()
+    models: ModelsSection = ModelsSection()
     spool: SpoolSection = SpoolSection()
     receiver: ReceiverSection = ReceiverSection()
     collectors: tuple[Component, ...] = ()
@@ -178,6 +221,7 @@ class Config(msgspec.Struct, frozen=True, eq=False):
 CORE_SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "agent": AgentSection,
     "incidents": IncidentsSection,
+    "models": ModelsSection,
     "spool": SpoolSection,
     "receiver": ReceiverSection,
 }

@@ -8,7 +8,7 @@ it, so a clock set back by an hour would stop everything for that hour: ``TickSc
 Its executors run each job on a thread of a pool and log it: ``LaneExecutor`` only says which
 interval is due; lanes do the rest. And it has no thread: the shared lane, which something is due in
 at every tick, takes its turns, so that a tick wakes one thread and not two. What APScheduler
-imports and never needs here is kept out: see ``vedette.lanes._lighter``.
+imports and never needs here is kept out: see ``vedette.lighter``.
 
 All times are UTC. One wake-up serves every job that is due at the same moment.
 """
@@ -22,7 +22,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from vedette.lanes._lighter import lighter
+from vedette.lighter import lighter
 
 with lighter():
     from apscheduler.executors.base import BaseExecutor

@@ -14,7 +14,15 @@ from typing import Any, TypeVar, cast, get_args
 
 import msgspec
 
-from vedette.api import Incident, IncidentState, Severity, Suspect, Track
+from vedette.api import (
+    Incident,
+    IncidentState,
+    Severity,
+    Suspect,
+    Track,
+    Verdict,
+    VerdictWord,
+)
 from vedette.receiver.batch import (
     INTEGER_MAX,
     Change,
@@ -344,9 +352,18 @@ def _incident(change: str, time_ns: int, record: Any) -> IncidentEvent | None:
         suspects=_each(get("suspects"), _suspect),
         evidence=_each(get("evidence"), _track),
         detectors=_texts(get("detectors")),
+        verdict=_verdict(get),
     )
     uid = clip(_text(values.get("log.record.uid")) or f"{time_ns}:{change}", KEY_MAX)
     return IncidentEvent(uid, cast(Change, change), time_ns, incident)
+
+
+def _verdict(get: Callable[[str], Any]) -> Verdict | None:
+    word = _text(get("verdict.word"))
+    if word not in get_args(VerdictWord):
+        return None
+    by, note = (clip(_text(get(f"verdict.{key}")), KEY_MAX) for key in ("by", "note"))
+    return Verdict(cast(VerdictWord, word), by, _integer(get("verdict.time")) or 0, note)
 
 
 def _severity(number: int) -> str:
@@ -355,7 +372,8 @@ def _severity(number: int) -> str:
 
 def _suspect(values: dict[str, Any]) -> Suspect:
     kind, name, identity, text = (_text(values.get(key)) for key in ("kind", "name", "id", "text"))
-    return Suspect(kind, name, identity, _real(values.get("share")) or 0.0, text)
+    share, time_ns = _real(values.get("share")) or 0.0, _integer(values.get("time_ns")) or 0
+    return Suspect(kind, name, identity, share, text, _text(values.get("reason")), time_ns)
 
 
 def _track(values: dict[str, Any]) -> Track | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from vedette.api import Track
+from vedette.api import Track, Verdict
 from vedette.receiver.batch import Heartbeat
 from vedette.receiver.schema import open_reader
 from vedette.receiver.views import (
@@ -25,6 +25,7 @@ from vedette.receiver.views import (
     Open,
     Spark,
     TrackView,
+    VerdictView,
 )
 
 MS_NS = 1_000_000
@@ -63,7 +64,7 @@ FROM epoch JOIN host USING (agent) WHERE %agent% ORDER BY agent, began
 """
 _INCIDENT = """
 SELECT i.agent, h.name, i.id, i.state, i.severity, i.resource, i.title, i.onset, i.opened,
-  i.updated, i.resolved, i.series, i.suspects, i.evidence, i.detectors
+  i.updated, i.resolved, i.series, i.suspects, i.evidence, i.detectors, i.verdict
 FROM incident i JOIN host h USING (agent)
 """
 
@@ -274,7 +275,15 @@ def _incident_fields(row: Any) -> dict[str, Any]:
         "resolved_ms": None if resolved is None else resolved // MS_NS,
         "series": _raw(series),
         "suspects": _raw(suspects),
+        "verdict": _verdict_view(row[15]),
     }
+
+
+def _verdict_view(text: str | None) -> VerdictView | None:
+    if text is None:
+        return None
+    said = msgspec.json.decode(text, type=Verdict)
+    return VerdictView(said.word, said.by, said.time_ns // MS_NS, said.note)
 
 
 def _track_view(track: Track) -> TrackView:

@@ -83,7 +83,9 @@ CREATE TABLE inventory_change (
   PRIMARY KEY (agent, time, place)
 ) WITHOUT ROWID;
 """
-_STEPS = (_FIRST, _INVENTORY)
+#: What the operator said of an incident, as JSON; null: nothing.
+_VERDICT = "ALTER TABLE incident ADD COLUMN verdict TEXT;"
+_STEPS = (_FIRST, _INVENTORY, _VERDICT)
 VERSION = len(_STEPS)
 #: What is looked at when a database is opened: all but the bodies.
 _CHECKED = (

@@ -291,21 +291,22 @@ class Store:
             ),
         )  # fmt: skip
         parts = (incident.series, incident.suspects, incident.evidence, incident.detectors)
+        verdict = incident.verdict and msgspec.json.encode(incident.verdict).decode()
         self.connection.execute(
-            """INSERT INTO incident VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """INSERT INTO incident VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (agent, id) DO UPDATE SET
               state = excluded.state, severity = excluded.severity, resource = excluded.resource,
               title = excluded.title, onset = excluded.onset, opened = excluded.opened,
               updated = excluded.updated, resolved = excluded.resolved, series = excluded.series,
               suspects = excluded.suspects, evidence = excluded.evidence,
-              detectors = excluded.detectors
+              detectors = excluded.detectors, verdict = excluded.verdict
             WHERE (excluded.updated, excluded.state = 'resolved')
                >= (incident.updated, incident.state = 'resolved')""",
             (
                 agent, incident.id, incident.state, incident.severity, incident.resource,
                 incident.title, incident.onset_ns, incident.opened_ns, incident.updated_ns,
                 incident.resolved_ns,
-                *(msgspec.json.encode(part).decode() for part in parts),
+                *(msgspec.json.encode(part).decode() for part in parts), verdict,
             ),
         )  # fmt: skip
 

@@ -117,6 +117,15 @@ class CompletenessAnswer(msgspec.Struct, frozen=True):
     epochs: list[EpochView]
 
 
+class VerdictView(msgspec.Struct, frozen=True):
+    """What the operator said of an incident: ``ack`` or ``false-alarm``."""
+
+    word: str
+    by: str
+    time_ms: int
+    note: str
+
+
 class IncidentView(msgspec.Struct, frozen=True):
     """One incident in its newest state."""
 
@@ -133,6 +142,7 @@ class IncidentView(msgspec.Struct, frozen=True):
     resolved_ms: int | None
     series: msgspec.Raw
     suspects: msgspec.Raw
+    verdict: VerdictView | None
 
 
 class TrackView(msgspec.Struct, frozen=True):

@@ -153,15 +153,24 @@ export class IncidentView {
   #head() {
     const one = this.incident;
     const open = one.state !== "resolved";
-    redraw(this.head, [one.title, one.severity, one.state, one.host], () => [
+    redraw(this.head, [one.title, one.severity, one.state, one.host, one.verdict], () => [
       h("a", { class: "crumb", href: "#/incidents" }, icon("back"), "Incidents"),
       h("div", { class: "incident-tags" }, severityBadge(one.severity),
         h("span", { class: `state ${open ? "open" : "resolved"}` }, open ? "Open" : "Resolved"),
         h("a", { class: "isolate host-link", href: api.hostLink(this.agent) }, one.host || this.agent),
         h("span", { class: "sub isolate" }, one.resource)),
+      one.verdict ? this.#verdict(one.verdict) : null,
       h("h1", { class: "isolate", tabindex: "-1" }, sentence(one.title || `${one.resource} incident`)),
       h("p", null, h("a", { class: "button primary", href: this.#chartsLink() }, icon("chart"), "Charts of the host at that time")),
     ]);
+  }
+
+  #verdict(verdict) {
+    const words = { ack: "Seen, it was real", "false-alarm": "A false alarm" };
+    return h("p", { class: "sub" }, h("b", null, words[verdict.word] ?? verdict.word), ", said ",
+      h("span", { class: "isolate" }, verdict.by), " ",
+      h("time", { title: exact(verdict.time_ms) }, moment(verdict.time_ms, api.serverNow())),
+      verdict.note ? [": ", h("span", { class: "isolate" }, verdict.note)] : null);
   }
 
   #chartsLink(metric) {
@@ -214,7 +223,8 @@ export class IncidentView {
           h("span", { class: "sub isolate" }, [suspect.kind, suspect.id].filter(Boolean).join(" "))),
         h("span", { class: "suspect-share" }, share === null ? "" : percent(share))),
       h("span", { class: "bar-track", "aria-hidden": "true" }, h("span", { class: "bar-fill", css: { width: `${(share ?? 0) * 100}%` } })),
-      suspect.text ? h("span", { class: "sub isolate" }, suspect.text) : null);
+      suspect.text ? h("span", { class: "sub isolate" }, suspect.text) : null,
+      suspect.reason ? h("span", { class: "sub isolate" }, suspect.reason) : null);
   }
 
   #history() {

@@ -23,7 +23,7 @@ STAND_INS: dict[str, dict[str, Any]] = {
     "apscheduler.executors.pool": {"ThreadPoolExecutor": None},
 }
 #: Everything of APScheduler that is used here.
-NEEDED = ("apscheduler.util", "apscheduler.schedulers.base")
+NEEDED = ("apscheduler.util", "apscheduler.schedulers.base", "apscheduler.triggers.cron")
 
 
 @contextmanager

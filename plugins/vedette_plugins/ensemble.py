@@ -1,0 +1,314 @@
+"""Detector ``ensemble``: eighteen views of each series, read in two ways.
+
+``_channels.py`` looks at a series against its own means, earlier readings, spreads and usual values
+of the hour and of the week; ``_evidence.py`` says of each residual how improbable it is and whether
+it broke a record. Two heads read that, because no single sum serves both (measured on labelled
+data, ``docs/quality.md``):
+
+``onset``: something begins, as an operator would mark it. The newest step in its own root mean
+square, the distance from the median in median deviations, both capped, and the sum of the
+capped evidence of all channels: what is a little strange in many ways counts as much as what is
+very strange in one. What the series usually scores counts against it. The score is held and wears
+off by a tenth per reading, so it is a severity as well.
+
+``novelty``: not seen before. The largest multiple of its record that any channel reached, where the
+odds are against it; confirmed by a second one within ``WITHIN`` readings (the lesser of the two
+counts), or alone when twice as large. A young record has to be beaten by more. For ``SILENCE``
+readings after it rang nothing passes, unless what rang had not beaten its record as far as this.
+
+No opinion before ``WARM`` readings, of a constant series, of what nobody minds (``alarm``), and of
+a deviation below ``matters`` of a declared limit. On hosts read faster than once a minute it sees
+means of minutes: its constants are in readings, and a day has 1,440 of them whatever the interval.
+
+Cost: 1.9 kB of state per series; 60 to 150 array operations per minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from vedette.api import Detector, Evidence, Head, StateArray, Window, hookimpl
+from vedette_plugins import _channels, _evidence
+from vedette_plugins._channels import LOGS, Array, Residuals
+from vedette_plugins._evidence import Strange
+
+#: Caps of the step, of the distance, and of the evidence of one channel; weight of the evidence.
+STEP_MOST, DISTANCE_MOST, ODDS_MOST, ODDS_WEIGHT = 20.0, 10.0, 5.0, 0.3
+#: Gain of the mean square of the steps; a step is never divided by less than this part of the mean.
+STEP_GAIN = 1e-3 * 2
+LEAST = np.float32(1e-6)
+#: A step teaches no more than this: its square has to be a float32.
+LARGEST = np.float32(1e18)
+#: The median moves by this part of the median deviation per reading, that by this part of itself,
+#: and by more as long as fewer readings were seen than that makes.
+MEDIAN_GAIN = 5e-3
+#: The median absolute deviation of a normal distribution, to its standard deviation.
+MAD = np.float32(1.4826)
+#: The least step, in mean deviations: a median deviation of 0 would never move again.
+MEDIAN_START = np.float32(0.1)
+#: A median deviation counts for no less than this part of the mean deviation: of a series that
+#: rests most of the time it is 0.
+MEDIAN_LEAST = np.float32(0.5)
+#: What a series usually scores counts against it, as far as it is more than a calm one comes to
+#: (step and distance about 0.8 each, evidence 0.3) twice over: the mean of 1,000, each at most so
+#: much, begun as if this many calm readings had been seen.
+USUAL_LEAST, USUAL_GAIN, USUAL_MOST, USUAL_BEGIN = 4.0, 1e-3, 22.0, 20.0
+#: What is left of a score after a reading.
+HOLD = 0.9
+#: Odds (-log10 p) from which a record counts, in how many readings it is confirmed, how much larger
+#: it must be alone, and the most it counts for.
+GATE, WITHIN, ALONE, MOST = 3.5, 9.0, 2.0, 2.0
+#: How far a record must be beaten; what beats it by more is no reason to ring again.
+BEATEN = 1.14
+#: A record of so many readings has to be beaten twice as far, one of half as many 65 times, one of
+#: twice as many no further than others: 1 + (YOUNG / readings) ** YOUNG_POWER.
+YOUNG, YOUNG_POWER = 250.0, 6
+#: Readings after it rang in which nothing does that is not larger, up to ``BEATEN``.
+SILENCE = 30.0
+#: Changes of value after which a series is no longer taken for constant.
+MOVES = 3.0
+
+
+class EnsembleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is too small to matter."""
+
+    matters: Annotated[
+        float,
+        Meta(
+            description="Part of a declared limit below which a deviation is never strange.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.1
+
+
+class _Seen(msgspec.Struct, frozen=True, eq=False):
+    """What ``score`` made of the newest column, for ``learn``."""
+
+    window: Window
+    left: Residuals
+    found: Strange
+    #: As it is, and as it is told.
+    raw: Array
+    onset: Array
+    novelty: Array
+    candidate: Array
+
+
+class Ensemble(Detector):
+    """Many weak views together: onsets, and what was never seen."""
+
+    name = "ensemble"
+    Config = EnsembleConfig
+    heads = (
+        Head("onset", threshold=22.0, confirm=1, release=3),
+        Head("novelty", threshold=BEATEN, confirm=1, release=3),
+    )
+    cadence_s = 60
+    lookback = _channels.LOOKBACK
+    state: ClassVar[Mapping[str, StateArray]] = {
+        **_channels.STATE,
+        **_evidence.STATE,
+        "moves": StateArray(0.0),
+        "step_square": StateArray(0.0),
+        # The median, and that of the deviation from it.
+        "median": StateArray(0.0, width=2),
+        "onset": StateArray(0.0, transient=True),
+        "usual": StateArray(2.0),
+        # The largest record ratio not confirmed yet, and how many readings ago it was.
+        "pending": StateArray(0.0, width=2, transient=True),
+        # What rang last, and how many readings ago.
+        "rung": StateArray(0.0, width=2),
+    }
+
+    def __init__(self, config: EnsembleConfig) -> None:
+        super().__init__(config)
+        self._seen: _Seen | None = None
+        self._generation = -1
+        self._sides = np.empty((2, 0), dtype=np.float32)
+        self._minded: NDArray[np.bool_] = np.empty(0, dtype=bool)
+        self._least = np.empty(0, dtype=np.float32)
+
+    def score(self, window: Window, state: Mapping[str, Array]) -> Array:
+        seen = self._seen = self._look(window, state)
+        return np.stack((seen.onset, seen.novelty))
+
+    def _look(self, window: Window, state: Mapping[str, Array]) -> _Seen:
+        self._prepare(window)
+        left = _channels.residuals(window, state)
+        found = _evidence.strange(left, state)
+        silent = self._silent(left, state)
+        with np.errstate(invalid="ignore", over="ignore"):
+            raw = np.where(silent, np.float32(np.nan), self._onset(left, found, state))
+            usual = np.maximum(state["usual"] - np.float32(USUAL_LEAST), 0)
+            held = np.float32(HOLD) * state["onset"]
+            onset = np.where(silent, np.float32(np.nan), np.fmax(raw - usual, held))
+            candidate = self._records(found, state)
+        novelty = _novelty(candidate, state)
+        novelty[silent] = np.nan
+        return _Seen(window, left, found, raw, onset, novelty, candidate)
+
+    def learn(self, window: Window, state: Mapping[str, Array]) -> None:
+        seen = self._seen
+        if seen is None or seen.window is not window:
+            seen = self._look(window, state)
+        self._seen = None
+        left = seen.left
+        _remember(seen, state)
+        _follow_steps(left, state)
+        _follow_median(left, state)
+        _evidence.learn(left, seen.found, state)
+        _channels.follow(left, state)
+
+    def learning(self, window: Window, state: Mapping[str, Array]) -> NDArray[np.bool_]:
+        self._prepare(window)
+        waiting: NDArray[np.bool_] = state["known"][:, 0] < _evidence.WARM
+        return waiting & self._minded
+
+    def explain(self, window: Window, state: Mapping[str, Array], row: int) -> Evidence:
+        middle = float(state["means"][row, 3])
+        wide = 3 * float(state["scale"][row, 2])
+        usual = float(state["day"][row, int(window.time[-1]) // 10**9 // 900 % 96])
+        if np.isfinite(usual) and state["scale"][row, _channels.DAY] < state["scale"][row, 2]:
+            middle, wide = usual, 3 * float(state["scale"][row, _channels.DAY])
+        if not np.isfinite(middle) or state["count"][row] < 1:
+            return Evidence(float("nan"), float("nan"))
+        low = middle - wide
+        series = window.series[row]
+        # What was never negative is not expected to become so.
+        if series is not None and series.instrument.unit != "Cel" and middle >= 0:
+            low = max(0.0, low)
+        return Evidence(low, middle + wide)
+
+    def _onset(self, left: Residuals, found: Strange, state: Mapping[str, Array]) -> Array:
+        """Return step, distance and evidence together."""
+        high, low = self._sides
+        mean = state["means"].T[5]
+        floor = LEAST * np.abs(mean) + _channels.TINY
+        step = left.left[5] / np.maximum(np.sqrt(state["step_square"]), floor)
+        step = np.maximum(step * high, -step * low)
+        median, spread = state["median"].T
+        spread = np.maximum(MAD * spread, MEDIAN_LEAST * state["scale"].T[0])
+        distance = (left.now - median) / np.maximum(spread, floor)
+        distance = np.maximum(distance * high, -distance * low)
+        odds = found.dense(np.minimum(found.odds, np.float32(ODDS_MOST)))
+        # A spread has no side: it counts where any does.
+        evidence = np.maximum(odds[:, 0] * high, odds[:, 1] * low)
+        evidence[list(LOGS)] = odds[list(LOGS)].max(axis=1)
+        score: Array = np.float32(ODDS_WEIGHT) * evidence.sum(axis=0)
+        score += np.fmin(step, np.float32(STEP_MOST))
+        score += np.fmin(distance, np.float32(DISTANCE_MOST))
+        return score
+
+    def _records(self, found: Strange, state: Mapping[str, Array]) -> Array:
+        """Return the largest record ratio against odds, over the channels that have a side."""
+        ratio = found.dense(np.where(found.odds >= GATE, found.ratio, np.float32(0)))
+        high, low = self._sides
+        with_sides = np.maximum(ratio[:, 0] * high, ratio[:, 1] * low)
+        with_sides[list(LOGS[:-1])] = 0
+        with_sides[LOGS[-1]] = ratio[LOGS[-1]].max(axis=0)
+        young = np.float32(YOUNG) / np.maximum(state["known"][:, 0], 1)
+        largest: Array = with_sides.max(axis=0) / (1 + young**YOUNG_POWER)
+        return largest
+
+    def _silent(self, left: Residuals, state: Mapping[str, Array]) -> NDArray[np.bool_]:
+        """Return the rows that nothing is said of."""
+        mean = state["means"].T[3]
+        with np.errstate(invalid="ignore"):
+            small = np.abs(left.now - mean) < self._least
+        warm = state["known"][:, 0] >= _evidence.WARM
+        silent: NDArray[np.bool_] = ~left.read | ~warm | small | (state["moves"] < MOVES)
+        return silent | ~self._minded
+
+    def _prepare(self, window: Window) -> None:
+        """Derive what the instruments say about each row, once per generation."""
+        if window.generation == self._generation and len(self._least) == len(window.series):
+            return
+        sides = [one.instrument.alarm if one else "never" for one in window.series]
+        self._sides = np.array(
+            [
+                [side in ("high", "both") for side in sides],
+                [side in ("low", "both") for side in sides],
+            ],
+            dtype=np.float32,
+        )
+        self._minded = np.array([side != "never" for side in sides], dtype=bool)
+        matters = self.config.matters
+        self._least = np.array(
+            [matters * (one.instrument.limit or 0.0) if one else 0.0 for one in window.series],
+            dtype=np.float32,
+        )
+        self._generation = window.generation
+
+
+def _novelty(candidate: Array, state: Mapping[str, Array]) -> Array:
+    """Return what is confirmed of the candidates and passes after what rang before."""
+    pending, ago = state["pending"].T
+    rung, since = state["rung"].T
+    before = np.where(ago < WITHIN, pending, 0)
+    score = np.maximum(np.minimum(candidate, before), candidate / np.float32(ALONE))
+    score = np.minimum(score, np.float32(MOST))
+    passes = (since > SILENCE) | (rung == 0) | (np.minimum(score, np.float32(BEATEN)) > rung)
+    return np.where(passes & (score >= 1), score, np.float32(0))
+
+
+def _remember(seen: _Seen, state: Mapping[str, Array]) -> None:
+    """Keep what the heads have to know at the next reading."""
+    read = seen.left.read
+    held = state["onset"]
+    np.copyto(held, np.where(np.isnan(seen.onset), HOLD * held, seen.onset), where=read)
+    usual, told = state["usual"], np.isfinite(seen.raw)
+    age = np.maximum(state["known"][:, 0] - _evidence.WARM, 0)
+    gain = np.maximum(USUAL_GAIN, 1 / (age + USUAL_BEGIN))
+    taught = usual + gain * (np.minimum(seen.raw, USUAL_MOST) - usual)
+    np.copyto(usual, taught, where=told, casting="same_kind")
+    pending, ago = state["pending"].T
+    ago += read
+    takes = read & ((seen.candidate >= pending) | (ago >= WITHIN))
+    pending[takes] = seen.candidate[takes]
+    ago[takes] = 0
+    rung, since = state["rung"].T
+    since += read
+    rang = read & (seen.novelty >= 1)
+    rung[rang] = np.minimum(seen.novelty[rang], np.float32(BEATEN))
+    since[rang] = 0
+
+
+def _follow_steps(left: Residuals, state: Mapping[str, Array]) -> None:
+    """Fold the newest step in its mean square, and count it when it is one."""
+    step = left.left[5]
+    fresh = np.isfinite(step)
+    step = np.clip(np.where(fresh, step, 0), -LARGEST, LARGEST)
+    gain = np.maximum(STEP_GAIN, 1 / np.maximum(state["count"] - _channels.FIRST + 1, 1))
+    square = state["step_square"]
+    np.add(square, gain * (step * step - square), out=square, where=fresh, casting="same_kind")
+    state["moves"] += fresh & (step != 0)
+
+
+def _follow_median(left: Residuals, state: Mapping[str, Array]) -> None:
+    """Let median and median deviation take a step towards the newest reading.
+
+    Each goes up as often as down where half of the readings lie beyond it. The first readings, as
+    long as there are no residuals, are averaged: a start.
+    """
+    median, spread = state["median"].T
+    count = state["count"]
+    early = count < _channels.FIRST
+    off = np.where(left.read, left.now - median, 0)
+    size = np.where(count > 0, np.abs(off), 0)
+    unit = np.maximum(spread, MEDIAN_START * state["scale"].T[0])
+    gain = np.where(left.read, np.maximum(np.where(early, 0, MEDIAN_GAIN), 1 / (count + 1)), 0)
+    median += gain * np.where(early, off, np.sign(off) * unit)
+    change = np.where(early, size - spread, np.sign(size - spread) * unit)
+    np.maximum(spread + gain * change, 0, out=spread)
+
+
+@hookimpl
+def register_detectors() -> list[type[Detector]]:
+    return [Ensemble]

@@ -22,6 +22,7 @@ TWO_PM = 1_795_183_330 * S
         (0.0, "1", False, "0 %"),
         (1.5 * 2**30, "By", False, "1.5 GiB"),
         (250 * 2**20, "By", True, "250 MiB/s"),
+        (250 * 2**20, "By/s", False, "250 MiB/s"),
         (12.0, "{operation}", True, "12 operation/s"),
         (1234567.0, "{packet}", False, "1.2 M packet"),
         (0.5, "s", False, "0.5 s"),

@@ -28,6 +28,8 @@ def amount(value: float, unit: str, *, rate: bool = False) -> str:
     """Return a value with its UCUM unit as a person would write it: ``97 %``, ``1.2 GiB/s``."""
     if math.isnan(value):
         return "unknown"
+    if unit.endswith("/s"):  # a rate that was recorded as one
+        unit, rate = unit.removesuffix("/s"), True
     per = "/s" if rate else ""
     if (unit == "1" and not rate) or (unit == "s" and rate):
         return f"{_percent(value * 100)} %"

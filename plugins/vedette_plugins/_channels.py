@@ -42,6 +42,8 @@ DAY, WEEK = 15, 16
 DAY_BINS, DAY_BIN_S, DAY_GAIN = 96, 900, 0.3
 WEEK_BINS, WEEK_BIN_S, WEEK_GAIN = 168, 3600, 0.1
 PROFILE_STEP_S = 300.0
+#: A reading counts for no less than this part of five minutes: a second.
+PART_LEAST = 1 / 300
 #: Span of the roughness, in readings.
 ROUGH_GAIN = np.float32(2 / 13)
 #: Readings over which the scale of the whole series is learned; it is clipped once that many of
@@ -53,6 +55,8 @@ CLIP = 5.0
 SPREAD_LEAST = np.float32(1e-3)
 #: No scale is below this: the square of a thousandth is still a float32.
 TINY = np.float32(1e-15)
+#: Nothing teaches more than this: its square has to be a float32 as well.
+LARGEST = np.float32(1e18)
 LOOKBACK = max(WINDOWS)
 #: Readings of a series before there are residuals: as far as the longest lag reaches. What the
 #: first ones differ by from means of two or three readings would stand as records for weeks.
@@ -82,10 +86,15 @@ class Residuals(NamedTuple):
     #: The means with this reading ``(spans, rows)``, the two of the roughness ``(2, rows)``.
     means: Array
     rough: Array
-    #: Bins of the profiles, and the part of a five-minute reading that this one is.
+    #: Bins of the profiles, and the time from one reading to the next.
     day: int
     week: int
-    part: float
+    step_s: float
+
+    @property
+    def part(self) -> float:
+        """The part of a five-minute reading that this one is, at most 1."""
+        return min(max(self.step_s / PROFILE_STEP_S, PART_LEAST), 1.0)
 
 
 def residuals(window: Window, state: Mapping[str, Array]) -> Residuals:
@@ -116,7 +125,7 @@ def residuals(window: Window, state: Mapping[str, Array]) -> Residuals:
         rough = _roughness(state["rough"].T, left[5], now - before[1])
         left[17] = np.log((rough[0] + floor) / (rough[1] + floor))
     left[:, ~read | (count < FIRST)] = np.nan
-    return Residuals(left, now, read, means, rough, day, week, _part(window))
+    return Residuals(left, now, read, means, rough, day, week, _step_s(window))
 
 
 def follow(seen: Residuals, state: Mapping[str, Array]) -> None:
@@ -143,7 +152,10 @@ def follow(seen: Residuals, state: Mapping[str, Array]) -> None:
 
 
 def _spreads(window: Window, centre: Array, floor: Array, out: Array) -> None:
-    """Write the logarithms of the rolling standard deviations."""
+    """Write the logarithms of the rolling standard deviations, where half of a window was read.
+
+    After a gap, or a start of the agent, a few readings would look like a series that came to rest.
+    """
     values = window.values[:, -LOOKBACK:].T - centre
     known = np.isfinite(values)
     if not known.all():
@@ -159,7 +171,8 @@ def _spreads(window: Window, centre: Array, floor: Array, out: Array) -> None:
         end = start
         mean = total[1] / total[0]
         variance = np.maximum(total[2] / total[0] - mean * mean, 0)
-        out[place] = np.log(np.maximum(np.sqrt(variance), floor))
+        np.log(np.maximum(np.sqrt(variance), floor), out=out[place])
+        out[place, total[0] < width / 2] = np.nan
 
 
 def _roughness(before: Array, step: Array, deviation: Array) -> Array:
@@ -171,9 +184,8 @@ def _roughness(before: Array, step: Array, deviation: Array) -> Array:
     return after
 
 
-def _part(window: Window) -> float:
-    """Return the step of the readings as a part of five minutes, at most 1."""
+def _step_s(window: Window) -> float:
+    """Return the step of the newest readings; before there are two, five minutes."""
     if len(window.time) < 2:
-        return 1.0
-    step_s = float(np.diff(window.time[-8:]).min()) * 1e-9
-    return min(max(step_s / PROFILE_STEP_S, 0.0), 1.0)
+        return PROFILE_STEP_S
+    return float(np.diff(window.time[-8:]).min()) * 1e-9

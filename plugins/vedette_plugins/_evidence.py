@@ -23,7 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.api import StateArray
-from vedette_plugins._channels import COUNT, DAY, FIRST, LOGS, TINY, WEEK, Array, Residuals
+from vedette_plugins._channels import (
+    COUNT,
+    DAY,
+    FIRST,
+    LARGEST,
+    LOGS,
+    TINY,
+    WEEK,
+    Array,
+    Residuals,
+)
 
 #: The quantile, and its step down in scales; up it is so much larger that 1 in 100 balances it.
 ABOVE = 0.01
@@ -35,7 +45,7 @@ SHAPE_MOST = 0.45
 #: Gain of the moments per excess, and the most means that one excess teaches.
 EXCESS_GAIN = 0.05
 EXCESS_MOST = 20.0
-#: What a record loses per reading, and the least it is, in scales.
+#: What a record loses in five minutes, and the least it is, in scales.
 FORGET = 1e-4
 RECORD_LEAST = 0.5
 #: A mean excess is never below this part of a scale.
@@ -52,7 +62,7 @@ STATE: Mapping[str, StateArray] = {
     # Residuals of the channel, of the profiles' channels.
     "known": StateArray(0.0, width=3),
     "scale": StateArray(0.0, width=COUNT),
-    "middle": StateArray(0.0, width=len(LOGS)),
+    "middle": StateArray(float("nan"), width=len(LOGS)),
     # Channel by channel: of what is too high, of what is too low. While it warms up the third,
     # second and first largest residual; a square below 0 says that it does.
     "quantile": StateArray(float("-inf"), width=_SIDES),
@@ -95,7 +105,7 @@ def strange(seen: Residuals, state: Mapping[str, Array]) -> Strange:
     places = np.flatnonzero(beyond)
     scale = np.maximum(_at(state["scale"].T, _channel(places, rows)), TINY)
     excess: Array = _at(sides, places) - _at(quantile, places)
-    mean = np.maximum(_at(state["mean"].T, places), EXCESS_LEAST * scale)
+    mean = np.clip(_at(state["mean"].T, places), EXCESS_LEAST * scale, LARGEST)
     odds = _odds(excess, mean, _at(state["square"].T, places))
     record = np.maximum(_at(state["record"].T, places), RECORD_LEAST * scale)
     ratio: Array = (excess / record).astype(np.float32)
@@ -118,7 +128,7 @@ def learn(seen: Residuals, found: Strange, state: Mapping[str, Array]) -> None:
     quantile, record = state["quantile"].T, state["record"].T
     step = np.repeat(np.float32(STEP) * scale, 2, axis=0)
     np.subtract(quantile, step, out=quantile, where=live)
-    np.multiply(record, np.float32(1 - FORGET), out=record, where=live)
+    np.multiply(record, 1 - FORGET * seen.part, out=record, where=live, casting="same_kind")
     if len(found.places):
         _excesses(found, step, state)
     cold = fresh & ~found.warm
@@ -142,6 +152,7 @@ def _scales(
         # A value as it is has its mean of 1,000 for a middle, a logarithm one of its own.
         size[0] = left[3]
         logs = list(LOGS)
+        np.copyto(middle, left[logs], where=fresh[logs] & np.isnan(middle))
         size[logs] -= middle
         clipped = np.clip(size, -reach, reach)
         moved = gain[logs] * clipped[logs]
@@ -157,7 +168,8 @@ def _excesses(found: Strange, step: Array, state: Mapping[str, Array]) -> None:
     up = np.float32(1 / ABOVE) * _at(step, places)
     _set(quantile, places, _at(quantile, places) + up)
     mean, square = _at(state["mean"].T, places), _at(state["square"].T, places)
-    taught = np.minimum(found.excess, EXCESS_MOST * np.maximum(mean, TINY))
+    most = np.minimum(EXCESS_MOST * np.maximum(mean, TINY), LARGEST)
+    taught = np.minimum(found.excess, most)
     _set(state["mean"].T, places, mean + EXCESS_GAIN * (taught - mean))
     _set(state["square"].T, places, square + EXCESS_GAIN * (taught * taught - square))
     _set(record, places, np.maximum(_at(record, places), found.excess))
@@ -187,7 +199,7 @@ def _warm_up(
     begin = (_at(third, ready) + _at(second, ready)) / 2
     least = np.maximum(_at(scale, _channel(ready, rows)), TINY) / 10
     largest = np.maximum(_at(first, ready) - begin, least)
-    mean = np.float32(0.7) * largest
+    mean = np.minimum(np.float32(0.7) * largest, LARGEST)
     _set(state["quantile"].T, ready, begin)
     _set(state["record"].T, ready, largest)
     _set(state["mean"].T, ready, mean)

@@ -8,8 +8,8 @@ data, ``docs/quality.md``):
 ``onset``: something begins, as an operator would mark it. The newest step in its own root mean
 square, the distance from the median in median deviations, both capped, and the sum of the
 capped evidence of all channels: what is a little strange in many ways counts as much as what is
-very strange in one. What the series usually scores counts against it. The score is held and wears
-off by a tenth per reading, so it is a severity as well.
+very strange in one. What the series usually scores counts against it, and so does that it is young
+or read often. The score is held and wears off by a tenth per reading, so it is a severity as well.
 
 ``novelty``: not seen before. The largest multiple of its record that any channel reached, where the
 odds are against it; confirmed by a second one within ``WITHIN`` readings (the lesser of the two
@@ -43,8 +43,6 @@ STEP_MOST, DISTANCE_MOST, ODDS_MOST, ODDS_WEIGHT = 20.0, 10.0, 5.0, 0.3
 #: Gain of the mean square of the steps; a step is never divided by less than this part of the mean.
 STEP_GAIN = 1e-3 * 2
 LEAST = np.float32(1e-6)
-#: A step teaches no more than this: its square has to be a float32.
-LARGEST = np.float32(1e18)
 #: The median moves by this part of the median deviation per reading, that by this part of itself,
 #: and by more as long as fewer readings were seen than that makes.
 MEDIAN_GAIN = 5e-3
@@ -59,6 +57,11 @@ MEDIAN_LEAST = np.float32(0.5)
 #: (step and distance about 0.8 each, evidence 0.3) twice over: the mean of 1,000, each at most so
 #: much, begun as if this many calm readings had been seen.
 USUAL_LEAST, USUAL_GAIN, USUAL_MOST, USUAL_BEGIN = 4.0, 1e-3, 22.0, 20.0
+#: A person is called per day, not per reading: of readings that come ten times as often as every
+#: five minutes an onset has to score this much more, and a record to be of odds larger by one.
+OFTENER = np.float32(10)
+#: How much more while less than a whole day was seen, for each halving: a morning is no onset.
+YOUNGER, DAY_S = np.float32(10), 86_400
 #: What is left of a score after a reading.
 HOLD = 0.9
 #: Odds (-log10 p) from which a record counts, in how many readings it is confirmed, how much larger
@@ -66,8 +69,8 @@ HOLD = 0.9
 GATE, WITHIN, ALONE, MOST = 3.5, 9.0, 2.0, 2.0
 #: How far a record must be beaten; what beats it by more is no reason to ring again.
 BEATEN = 1.14
-#: A record of so many readings has to be beaten twice as far, one of half as many 65 times, one of
-#: twice as many no further than others: 1 + (YOUNG / readings) ** YOUNG_POWER.
+#: A record of so many times five minutes, most of a day, has to be beaten twice as far, one of half
+#: as many 65 times, one of twice as many no further than others: 1 + (YOUNG / age) ** YOUNG_POWER.
 YOUNG, YOUNG_POWER = 250.0, 6
 #: Readings after it rang in which nothing does that is not larger, up to ``BEATEN``.
 SILENCE = 30.0
@@ -94,8 +97,9 @@ class _Seen(msgspec.Struct, frozen=True, eq=False):
     window: Window
     left: Residuals
     found: Strange
-    #: As it is, and as it is told.
+    #: As it is; less what is usual, and held; as it is told.
     raw: Array
+    held: Array
     onset: Array
     novelty: Array
     candidate: Array
@@ -147,12 +151,13 @@ class Ensemble(Detector):
         with np.errstate(invalid="ignore", over="ignore"):
             raw = np.where(silent, np.float32(np.nan), self._onset(left, found, state))
             usual = np.maximum(state["usual"] - np.float32(USUAL_LEAST), 0)
-            held = np.float32(HOLD) * state["onset"]
-            onset = np.where(silent, np.float32(np.nan), np.fmax(raw - usual, held))
-            candidate = self._records(found, state)
+            held = np.fmax(raw - usual, np.float32(HOLD) * state["onset"])
+            candidate = self._records(found, state, left.part)
+        onset = held - _allowance(left, state)
         novelty = _novelty(candidate, state)
-        novelty[silent] = np.nan
-        return _Seen(window, left, found, raw, onset, novelty, candidate)
+        for told in (held, onset, novelty):
+            told[silent] = np.nan
+        return _Seen(window, left, found, raw, held, onset, novelty, candidate)
 
     def learn(self, window: Window, state: Mapping[str, Array]) -> None:
         seen = self._seen
@@ -206,14 +211,15 @@ class Ensemble(Detector):
         score += np.fmin(distance, np.float32(DISTANCE_MOST))
         return score
 
-    def _records(self, found: Strange, state: Mapping[str, Array]) -> Array:
+    def _records(self, found: Strange, state: Mapping[str, Array], part: float) -> Array:
         """Return the largest record ratio against odds, over the channels that have a side."""
-        ratio = found.dense(np.where(found.odds >= GATE, found.ratio, np.float32(0)))
+        gate = np.float32(GATE + np.log10(1 / part))
+        ratio = found.dense(np.where(found.odds >= gate, found.ratio, np.float32(0)))
         high, low = self._sides
         with_sides = np.maximum(ratio[:, 0] * high, ratio[:, 1] * low)
         with_sides[list(LOGS[:-1])] = 0
         with_sides[LOGS[-1]] = ratio[LOGS[-1]].max(axis=0)
-        young = np.float32(YOUNG) / np.maximum(state["known"][:, 0], 1)
+        young = np.float32(YOUNG / part) / np.maximum(state["known"][:, 0], 1)
         largest: Array = with_sides.max(axis=0) / (1 + young**YOUNG_POWER)
         return largest
 
@@ -247,6 +253,13 @@ class Ensemble(Detector):
         self._generation = window.generation
 
 
+def _allowance(left: Residuals, state: Mapping[str, Array]) -> Array:
+    """Return what is taken off an onset for readings that come often, and of young series."""
+    age = np.maximum(state["known"][:, 0], 1) * np.float32(left.step_s / DAY_S)
+    young: Array = YOUNGER * np.maximum(-np.log2(age), 0)
+    return young + OFTENER * np.float32(np.log10(1 / left.part))
+
+
 def _novelty(candidate: Array, state: Mapping[str, Array]) -> Array:
     """Return what is confirmed of the candidates and passes after what rang before."""
     pending, ago = state["pending"].T
@@ -262,7 +275,7 @@ def _remember(seen: _Seen, state: Mapping[str, Array]) -> None:
     """Keep what the heads have to know at the next reading."""
     read = seen.left.read
     held = state["onset"]
-    np.copyto(held, np.where(np.isnan(seen.onset), HOLD * held, seen.onset), where=read)
+    np.copyto(held, np.where(np.isnan(seen.held), HOLD * held, seen.held), where=read)
     usual, told = state["usual"], np.isfinite(seen.raw)
     age = np.maximum(state["known"][:, 0] - _evidence.WARM, 0)
     gain = np.maximum(USUAL_GAIN, 1 / (age + USUAL_BEGIN))
@@ -284,7 +297,7 @@ def _follow_steps(left: Residuals, state: Mapping[str, Array]) -> None:
     """Fold the newest step in its mean square, and count it when it is one."""
     step = left.left[5]
     fresh = np.isfinite(step)
-    step = np.clip(np.where(fresh, step, 0), -LARGEST, LARGEST)
+    step = np.clip(np.where(fresh, step, 0), -_channels.LARGEST, _channels.LARGEST)
     gain = np.maximum(STEP_GAIN, 1 / np.maximum(state["count"] - _channels.FIRST + 1, 1))
     square = state["step_square"]
     np.add(square, gain * (step * step - square), out=square, where=fresh, casting="same_kind")

@@ -16,24 +16,22 @@ backtest`` with the shipped configuration, and with ``--peers`` through what oth
 - the share of the daemon's p below 0.01, 0.001 and 0.0001 away from events: the level at best.
 
 A file of several value columns is one host: its score is the mean over the strangest fifth of its
-series, a finding in any of them is one of the host. The first part of each file is not scored:
+series, and it rings when an incident opens, for that is what a person is told; one series rings
+where a finding is open. The first part of each file is not scored:
 ``--unscored`` of the rows, or as many rows as a ``meta.json`` in the folder has under the file's
 name. A folder ``interpretation`` with ``NAME.txt`` (lines ``FIRST-LAST:COLUMN,...``, columns from
 1, rows from the first scored one) says which metrics an event was about: printed is how often the
-one with the largest score inside the event is among them, and how many of the three largest.
+one ranked first inside the event is among them, and how many of the first three. The daemon ranks
+by the smallest p, as its incidents do, and then by the largest score, the others by that alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import csv
-import io
 import json
 import sys
 import tempfile
 import time
-from array import array
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -57,8 +55,8 @@ from quality_metrics import (
     vus_pr,
 )
 from quality_peers import Peer, peers
+from quality_replay import backtest, opened, read_scores
 
-from vedette import cli
 from vedette.csv_series import CsvError
 
 DAEMON = "vedette"
@@ -101,16 +99,18 @@ def score_file(file: Labelled, work: Work) -> list[Said]:
     began = time.process_time()
     with tempfile.TemporaryDirectory() as directory:
         out = (work.scores or work.keep or Path(directory)) / file.name
+        told = out.with_suffix(".incidents.json")
         if work.scores is None:
             out.parent.mkdir(parents=True, exist_ok=True)
-            backtest(file.path, out, work.detector)
+            backtest(file.path, out, told, work.detector)
         scores, p, finding = read_scores(out, file)
+        rings = finding[:, 0] if finding.shape[1] == 1 else opened(told, file)
     daemon = Said(
         DAEMON,
         of_host(scores, "fifth"),
-        _any(finding),
+        rings,
         p[_quiet(file)].ravel(),
-        ranked(file, scores),
+        ranked(file, scores, p),
         time.process_time() - began,
     )
     return [daemon, *(_said_by(peer, file) for peer in peers() if work.with_peers)]
@@ -125,34 +125,6 @@ def _said_by(peer: Peer, file: Labelled) -> Said:
         rings = _any(np.where(np.isnan(scores), np.nan, scores > peer.threshold))
     host = of_host(scores, peer.host)
     return Said(peer.name, host, rings, None, ranked(file, scores), seconds)
-
-
-def backtest(path: Path, out: Path, detector: str | None) -> None:
-    """Run ``vedette backtest`` on one file, in this process; ``RuntimeError`` when it fails."""
-    arguments = ["backtest", str(path), "--out", str(out)]
-    if detector is not None:
-        arguments += ["--detector", detector]
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = cli.main(arguments)
-    if code not in (0, 1):
-        raise RuntimeError(f"vedette {' '.join(arguments)} ended with {code}: {said.getvalue()}")
-
-
-def read_scores(path: Path, file: Labelled) -> tuple[Floats, Floats, Floats]:
-    """Read ``timestamp,series,score,p,finding``: score, p, finding, each ``(rows, series)``."""
-    numbers = array("d")
-    with path.open(newline="") as lines:
-        rows = csv.reader(lines)
-        next(rows, None)
-        for row in rows:
-            numbers.extend([float(cell) if cell else np.nan for cell in row[2:5]])
-    wanted = (len(file.taken), file.values.shape[1], 3)
-    if len(numbers) != np.prod(wanted):
-        lines_wanted = wanted[0] * wanted[1]
-        raise ValueError(f"{path}: has {len(numbers) // 3} scores, {file.path} {lines_wanted}")
-    table = np.array(numbers).reshape(wanted)[file.taken]
-    return table[:, :, 0], table[:, :, 1], table[:, :, 2]
 
 
 def of_host(scores: Floats, rule: str) -> Floats:
@@ -187,16 +159,21 @@ def _quiet(file: Labelled) -> NDArray[np.bool_]:
     return quiet
 
 
-def ranked(file: Labelled, scores: Floats) -> list[tuple[float, float]]:
-    """Rank the columns by their largest score inside each segment (of equals: the largest mean).
+def ranked(file: Labelled, scores: Floats, p: Floats | None = None) -> list[tuple[float, float]]:
+    """Rank the columns by their smallest p inside each segment, of equals by their largest score.
 
-    Return per segment whether the first is one of those it was about, and the share of three.
+    Without p by the score alone; of equals by the largest mean. Return per segment whether the
+    first is one of those it was about, and the share of three.
     """
     found = []
     for segment in file.segments:
-        inside = scores[segment.first : segment.last + 1]
-        inside = np.where(np.isnan(inside), -1.0, inside)
-        order = np.lexsort((-inside.mean(axis=0), -inside.max(axis=0)))[:3].tolist()
+        rows = slice(segment.first, segment.last + 1)
+        inside = np.where(np.isnan(scores[rows]), -np.inf, scores[rows])
+        mean = np.where(np.isnan(scores[rows]), 0, scores[rows]).mean(axis=0)
+        least = (
+            np.zeros(inside.shape[1]) if p is None else np.nan_to_num(p[rows], nan=1).min(axis=0)
+        )
+        order = np.lexsort((-mean, -inside.max(axis=0), least))[:3].tolist()
         right = [column in segment.columns for column in order]
         found.append((float(right[0]), sum(right) / len(right)))
     return found

@@ -32,6 +32,8 @@ class Labelled(NamedTuple):
     #: Its path within the folder.
     name: str
     step_s: float
+    #: Time of each row, Unix ns.
+    time: NDArray[np.int64]
     values: Floats
     labels: NDArray[np.bool_]
     #: Rows of the file whose time is after the one before: the others are left out of everything.
@@ -72,6 +74,7 @@ def _labelled(path: Path, folder: Path, meta: dict[str, Any], unscored: float) -
         path,
         str(path.relative_to(folder)),
         readings.step_ns / 1e9,
+        readings.time[taken],
         readings.values[taken],
         readings.labels[taken],
         taken,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from vedette.api import StateArray
 from vedette.testing import window
 from vedette_plugins import _channels
-from vedette_plugins._channels import FIRST, LAGS, NAMES, SPANS, WINDOWS, Residuals
+from vedette_plugins._channels import FIRST, LAGS, NAMES, WINDOWS, Residuals
 
 S = 1_000_000_000
 #: Thursday, 1970-01-08 00:00 UTC: a day and a week begin.
@@ -118,6 +118,16 @@ def test_a_spread_leaves_out_what_was_not_read() -> None:
     assert found == pytest.approx(np.log(np.nanstd(values[0, -30:].astype(np.float64))), abs=1e-4)
 
 
+def test_a_spread_is_not_told_of_less_than_half_a_window() -> None:
+    values = np.random.default_rng(5).normal(0, 1, (1, 200)).astype(np.float32)
+    values[0, 100:180] = np.nan
+    found = go(values)
+    told = {name: np.isfinite(left(found, name)[0]) for name in ("spread6", "spread12", "spread30")}
+    assert [int(np.flatnonzero(one[180:])[0]) for one in told.values()] == [2, 5, 14]
+    # At most 65 of 100 are there.
+    assert not np.isfinite(left(found, "spread100")[0, 151:]).any()
+
+
 def test_roughness_is_short_steps_over_short_deviations(
     noise: Floats, seen: list[Residuals]
 ) -> None:
@@ -133,7 +143,7 @@ def test_roughness_is_short_steps_over_short_deviations(
 def test_the_first_readings_leave_nothing(seen: list[Residuals]) -> None:
     begin = int(FIRST)
     assert all(np.isnan(one.left).all() for one in seen[:begin])
-    never_yet = [CHANNEL["day"], CHANNEL["week"]]
+    never_yet = [CHANNEL[name] for name in ("day", "week", "spread30", "spread100")]
     assert np.isfinite(np.delete(seen[begin].left, never_yet, axis=0)).all()
 
 

@@ -1,0 +1,400 @@
+"""Onsets and what was never seen, of series whose story is known."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vedette.api import Alarm, Series, Window, gauge
+from vedette.backtest import replay
+from vedette.csv_series import Readings
+from vedette.testing import check_detector, new_state, window
+from vedette_plugins import _channels, ensemble
+from vedette_plugins._channels import Residuals
+from vedette_plugins.ensemble import Ensemble, EnsembleConfig
+
+VALUE = gauge("test.value", "1", "A value.", ("which",))
+ONSET, NOVELTY = Ensemble.heads
+#: Readings before a series is judged.
+QUIET = 150
+S = 1_000_000_000
+_GENERATIONS = itertools.count(1)
+
+Floats = NDArray[np.floating]
+
+
+class Minutes:
+    """A detector that is asked once a minute, of some series."""
+
+    def __init__(self, series: Sequence[Series], config: EnsembleConfig | None = None) -> None:
+        self.detector = Ensemble(config or EnsembleConfig())
+        self.series = tuple(series)
+        self.state = new_state(self.detector, len(self.series))
+        self.values = np.empty((len(self.series), 0), dtype=np.float32)
+        self.generation = next(_GENERATIONS)
+
+    def view(self) -> Window:
+        return window(
+            self.values[:, -self.detector.lookback :],
+            self.series,
+            step_s=60.0,
+            end_ns=1_700_000_000 * S + self.values.shape[1] * 60 * S,
+            generation=self.generation,
+        )
+
+    def left(self) -> Residuals:
+        return _channels.residuals(self.view(), self.state)
+
+    def scores(self, values: Floats) -> NDArray[np.float32]:
+        """Go through ``values`` ``(series, minutes)``; return ``(heads, series, minutes)``."""
+        found = []
+        for column in np.atleast_2d(values).T.astype(np.float32):
+            self.values = np.concatenate((self.values, column[:, None]), axis=1)
+            view = self.view()
+            found.append(self.detector.score(view, self.state))
+            self.detector.learn(view, self.state)
+        return np.stack(found, axis=2)
+
+
+def minded(alarm: Alarm, limit: float | None = None) -> Series:
+    return gauge("test.value", "1", "A value.", ("which",), alarm=alarm, limit=limit).series("a")
+
+
+def noise(minutes: int, seed: int = 3) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(50, 2, minutes).astype(np.float32)
+
+
+def rings(scores: NDArray[np.float32], head: int) -> NDArray[np.intp]:
+    """Return the minutes in which a series is at its threshold."""
+    threshold = Ensemble.heads[head].threshold
+    assert threshold is not None
+    return np.flatnonzero(scores[head, 0] >= np.float32(threshold))
+
+
+def test_the_contract_is_kept() -> None:
+    check_detector(Ensemble, ticks=420)
+
+
+@pytest.mark.parametrize("alarm", ["high", "low"])
+def test_the_contract_is_kept_of_series_with_one_side(alarm: Alarm) -> None:
+    one_side = gauge("test.value", "1", "A value.", ("row",), alarm=alarm, limit=1.0)
+    check_detector(Ensemble, instrument=one_side, ticks=420)
+
+
+def test_a_level_shift_rings_at_once_and_then_is_ordinary() -> None:
+    values = noise(3_000)
+    values[1_000:] += 30
+    scores = Minutes([VALUE.series("a")]).scores(values)
+    for head in (0, 1):
+        assert 1_000 <= rings(scores, head)[0] <= 1_003
+    assert rings(scores, 0)[-1] < 1_030
+
+
+def test_a_single_spike_rings_at_once() -> None:
+    values = noise(1_200)
+    values[1_000] += 60
+    scores = Minutes([VALUE.series("a")]).scores(values)
+    assert rings(scores, 0)[0] == 1_000
+    assert rings(scores, 1)[0] == 1_000
+
+
+def test_ordinary_noise_seldom_rings() -> None:
+    series = [VALUE.series(str(row)) for row in range(30)]
+    values = np.stack([noise(2_000, seed) for seed in range(30)])
+    scores = Minutes(series).scores(values)
+    days = 30 * (2_000 - QUIET) / 1_440
+    for head, threshold in enumerate((ONSET.threshold, NOVELTY.threshold)):
+        assert threshold is not None
+        begins = np.diff((scores[head] >= threshold).astype(np.int8), axis=1) > 0
+        assert begins.sum() / days < (0.02, 0.4)[head]
+
+
+def test_a_score_wears_off_by_a_tenth_per_reading() -> None:
+    values = noise(1_620)
+    values[1_600] += 60
+    # Less what is taken off because readings come each minute.
+    held = Minutes([VALUE.series("a")]).scores(values)[0, 0] + 10 * np.log10(5)
+    np.testing.assert_allclose(held[1_603:1_609] / held[1_602:1_608], 0.9, rtol=1e-5)
+
+
+def test_what_a_series_usually_scores_counts_against_it() -> None:
+    calm, restless = noise(2_000), noise(2_000)
+    restless[np.arange(200, 1_900, 25)] += 15
+    calm[1_900] += 15
+    restless[1_900] += 15
+    scores = Minutes([VALUE.series("a"), VALUE.series("b")]).scores(np.stack((calm, restless)))
+    assert scores[0, 0, 1_900] > scores[0, 1, 1_900] + 10
+
+
+def test_a_lone_record_needs_to_be_twice_as_large() -> None:
+    state = new_state(Ensemble(EnsembleConfig()), 3)
+    candidate = np.array([1.3, 2.0, 3.0], dtype=np.float32)
+    np.testing.assert_allclose(ensemble._novelty(candidate, state), [0, 1, 1.5])
+
+
+def test_the_lesser_of_two_records_counts() -> None:
+    state = new_state(Ensemble(EnsembleConfig()), 3)
+    state["pending"][:, 0] = (1.2, 1.6, 1.6)
+    state["pending"][:, 1] = (1, 1, ensemble.WITHIN)
+    candidate = np.array([1.5, 1.5, 1.5], dtype=np.float32)
+    np.testing.assert_allclose(ensemble._novelty(candidate, state), [1.2, 1.5, 0])
+
+
+def test_novelty_is_quiet_for_a_while_after_it_rang() -> None:
+    state = new_state(Ensemble(EnsembleConfig()), 4)
+    state["rung"][:, 0] = (ensemble.BEATEN, ensemble.BEATEN, 1.05, 0)
+    state["rung"][:, 1] = (ensemble.SILENCE, ensemble.SILENCE + 1, 3, 3)
+    candidate = np.full(4, 2.4, dtype=np.float32)
+    np.testing.assert_allclose(ensemble._novelty(candidate, state), [0, 1.2, 1.2, 1.2])
+
+
+def test_a_young_record_has_to_be_beaten_by_more() -> None:
+    # A spike three times as large as any before, early and late.
+    largest = []
+    for at in (180, 1_500):
+        values = noise(at + 1)
+        values[at] += 25
+        largest.append(float(Minutes([VALUE.series("a")]).scores(values)[1, 0, at]))
+    assert largest[0] == 0
+    assert largest[1] > 1
+
+
+def test_of_a_young_series_an_onset_has_to_score_more() -> None:
+    machine = Minutes([VALUE.series(str(row)) for row in range(4)])
+    machine.values = np.zeros((4, 2), dtype=np.float32)
+    machine.state["known"][:, 0] = (180, 360, 720, 5_000)
+    left = machine.left()
+    every_minute = 10 * np.log10(5)
+    expected = np.array([30, 20, 10, 0]) + every_minute
+    np.testing.assert_allclose(ensemble._allowance(left, machine.state), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("step_s", [300.0, 3_600.0, 86_400.0])
+def test_nothing_is_taken_off_for_readings_that_come_seldom(step_s: float) -> None:
+    machine = Minutes([VALUE.series("a")])
+    machine.values = np.zeros((1, 2), dtype=np.float32)
+    machine.state["known"][:, 0] = 300
+    taken = ensemble._allowance(machine.left()._replace(step_s=step_s), machine.state)
+    np.testing.assert_allclose(taken, 0, atol=1e-6)
+
+
+def test_nothing_is_said_before_a_series_is_known() -> None:
+    values = noise(QUIET + 20)
+    values[100] += 100
+    machine = Minutes([VALUE.series("a")])
+    scores = machine.scores(values[:QUIET])
+    assert np.isnan(scores).all()
+    assert np.isfinite(machine.scores(values[QUIET:])).all()
+
+
+def test_it_says_of_which_series_it_is_still_learning() -> None:
+    machine = Minutes([VALUE.series("a"), minded("never")])
+    values = np.stack((noise(QUIET), noise(QUIET)))
+    machine.scores(values[:, :-1])
+    assert machine.detector.learning(machine.view(), machine.state).tolist() == [True, False]
+    machine.scores(values[:, -1:])
+    assert machine.detector.learning(machine.view(), machine.state).tolist() == [False, False]
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-12, 7.3, -4e8, 1e18])
+def test_a_constant_series_is_never_judged(value: float) -> None:
+    assert np.isnan(Minutes([VALUE.series("a")]).scores(np.full(400, value))).all()
+
+
+def test_a_series_is_judged_from_its_third_change_on() -> None:
+    values = np.full(600, 5.0)
+    values[300:] = 6
+    values[400:] = 7
+    values[500:] = 9
+    scores = Minutes([VALUE.series("a")]).scores(values)[0, 0]
+    assert np.isnan(scores[:501]).all()
+    assert np.isfinite(scores[501:]).all()
+
+
+@pytest.mark.parametrize(
+    ("alarm", "rises", "falls"),
+    [("both", True, True), ("high", True, False), ("low", False, True), ("never", False, False)],
+)
+def test_only_the_side_that_matters_rings(alarm: Alarm, rises: bool, falls: bool) -> None:
+    for step, expected in ((40, rises), (-40, falls)):
+        values = noise(1_030)
+        values[1_000:] += step
+        scores = Minutes([minded(alarm)]).scores(values)
+        for head in (0, 1):
+            found = rings(scores, head)
+            assert bool(len(found[found >= 1_000])) == expected
+        if alarm == "never":
+            assert np.isnan(scores).all()
+
+
+def test_what_is_small_beside_a_limit_is_not_judged() -> None:
+    values = noise(1_010)
+    values[1_000:] += 30
+    for limit, silent in ((200.0, False), (1_000.0, True)):
+        scores = Minutes([minded("high", limit)]).scores(values)
+        assert np.isnan(scores[0, 0, 1_000]) == silent
+    exact = Minutes([minded("high", 1_000.0)], EnsembleConfig(matters=0.0)).scores(values)
+    assert np.isfinite(exact[0, 0, 1_000])
+
+
+def test_a_reading_that_is_missing_changes_nothing() -> None:
+    machine = Minutes([VALUE.series("a"), VALUE.series("b")])
+    machine.scores(np.stack((noise(400, 1), noise(400, 2))))
+    before = {name: array.copy() for name, array in machine.state.items()}
+    scores = machine.scores(np.array([[np.nan], [51.0]]))
+    assert np.isnan(scores[:, 0]).all()
+    assert np.isfinite(scores[:, 1]).all()
+    for name, array in machine.state.items():
+        np.testing.assert_array_equal(array[0], before[name][0], err_msg=name)
+
+
+def test_scores_do_not_change_when_what_follows_is_cut_off() -> None:
+    values = noise(900)
+    values[500:] *= 1.5
+    whole = Minutes([VALUE.series("a")]).scores(values)
+    cut = Minutes([VALUE.series("a")]).scores(values[:600])
+    np.testing.assert_array_equal(whole[:, :, :600], cut)
+
+
+def test_what_is_learned_survives_being_saved() -> None:
+    values = np.stack((noise(700, 1), noise(700, 2)))
+    values[0, 600:] += 9
+    series = [VALUE.series("a"), VALUE.series("b")]
+    machine = Minutes(series)
+    machine.scores(values[:, :500])
+    file = io.BytesIO()
+    np.savez(file, **machine.state)  # type: ignore[arg-type]
+    again = Minutes(series)
+    file.seek(0)
+    with np.load(file) as saved:
+        again.state = {name: np.asfortranarray(saved[name]) for name in saved}
+    again.values = machine.values
+    np.testing.assert_array_equal(again.scores(values[:, 500:]), machine.scores(values[:, 500:]))
+
+
+def test_without_the_last_readings_it_is_soon_itself_again() -> None:
+    values = noise(900)
+    values[850:] += 20
+    machine = Minutes([VALUE.series("a")])
+    machine.scores(values[:600])
+    again = Minutes([VALUE.series("a")])
+    kept = {name: array.copy() for name, array in machine.state.items()}
+    for name, declared in Ensemble.state.items():
+        if declared.transient:
+            kept[name][:] = declared.initial
+    again.state = kept
+    one, other = machine.scores(values[600:]), again.scores(values[600:])
+    assert np.isfinite(other).all()
+    assert not (other[0, 0, :240] >= ONSET.threshold).any()
+    np.testing.assert_allclose(one[0, 0, 250:255], other[0, 0, 250:255], rtol=0.01)
+
+
+@pytest.mark.parametrize("factor", [2.0**-40, 2.0**50])
+def test_the_unit_of_a_series_does_not_matter(factor: float) -> None:
+    values = noise(700).astype(np.float64)
+    values[600:] += 20
+    one = Minutes([VALUE.series("a")]).scores(values)
+    other = Minutes([VALUE.series("a")]).scores(values * factor)
+    # The logarithms of the spreads are as fine as float32 is at their size.
+    np.testing.assert_allclose(one, other, atol=0.02)
+
+
+@pytest.mark.parametrize("middle", [0.0, 1e-12, 1e18, -1e18, 3e37])
+def test_scores_are_finite_at_any_magnitude(middle: float) -> None:
+    random = np.random.default_rng(4)
+    values = middle * (1 + 0.1 * random.normal(0, 1, 500)) + 1e-30 * random.normal(0, 1, 500)
+    values[400:] *= 3
+    scores = Minutes([VALUE.series("a")]).scores(values)
+    assert np.isfinite(scores[0, 0, QUIET:]).all()
+    assert not np.isinf(scores).any()
+
+
+def test_a_daily_peak_is_expected_and_one_at_another_hour_is_not() -> None:
+    days, step = 12, 288
+    place = np.arange(days * step) % step
+    # From the full hour on for three of them.
+    values = 20 + np.where((place >= 201) & (place < 237), 40.0, 0.0)
+    values += np.random.default_rng(8).normal(0, 1, len(values))
+    odd = 11 * step + 99
+    values[odd : odd + 30] += 40
+    machine = Minutes([VALUE.series("a")])
+    found = []
+    for tick, value in enumerate(values.astype(np.float32)):
+        machine.values = np.concatenate((machine.values[:, -99:], [[value]]), axis=1)
+        view = window(
+            machine.values, machine.series, step_s=300.0, end_ns=(1_700_000_100 + 300 * tick) * S
+        )
+        found.append(machine.detector.score(view, machine.state))
+        machine.detector.learn(view, machine.state)
+    rung = np.flatnonzero(np.stack(found)[:, 1, 0] >= np.float32(ensemble.BEATEN))
+    peaks = rung[(place[rung] >= 201) & (place[rung] < 240)]
+    assert not (peaks >= 3 * step).any()
+    assert ((rung >= odd) & (rung < odd + 30)).any()
+
+
+def test_the_band_is_around_what_is_usual() -> None:
+    machine = Minutes([VALUE.series("a"), VALUE.series("b")])
+    machine.scores(np.stack((noise(600), np.abs(noise(600, 5) - 50))))
+    around = machine.detector.explain(machine.view(), machine.state, 0)
+    assert 30 < around.low < 46 < 54 < around.high
+    assert machine.detector.explain(machine.view(), machine.state, 1).low >= 0
+
+
+def test_of_an_unknown_series_there_is_no_band() -> None:
+    machine = Minutes([VALUE.series("a")])
+    machine.values = np.zeros((1, 1), dtype=np.float32)
+    band = machine.detector.explain(machine.view(), machine.state, 0)
+    assert np.isnan(band.low)
+    assert np.isnan(band.high)
+
+
+def test_learning_without_asking_first_is_the_same() -> None:
+    values = noise(400)
+    asked, told = Minutes([VALUE.series("a")]), Minutes([VALUE.series("a")])
+    asked.scores(values)
+    for value in values:
+        told.values = np.concatenate((told.values, [[value]]), axis=1)
+        told.detector.learn(told.view(), told.state)
+    for name, array in asked.state.items():
+        np.testing.assert_array_equal(array, told.state[name], err_msg=name)
+
+
+def readings(values: Floats, step_s: int) -> Readings:
+    """Return one column, from a full hour on."""
+    rows = len(values)
+    seconds = 1_699_999_200 + np.arange(rows, dtype=np.int64) * step_s
+    return Readings(
+        columns=("a",),
+        stamps=tuple(str(one) for one in seconds.tolist()),
+        time=seconds * S,
+        values=values[:, None].astype(np.float64),
+        labels=None,
+        taken=np.ones(rows, dtype=bool),
+        step_ns=step_s * S,
+    )
+
+
+def test_a_host_read_each_second_is_judged_as_a_file_of_its_minutes() -> None:
+    random = np.random.default_rng(12)
+    minutes = random.normal(50, 2, 240)
+    minutes[200:210] += 20
+    each_second = np.repeat(minutes, 60)
+    # Whatever happens within a minute, its mean is that of the file.
+    wobble = random.normal(0, 3, (240, 60))
+    each_second += (wobble - wobble.mean(axis=1, keepdims=True)).ravel()
+    fine = replay(readings(each_second, 1), [Ensemble(EnsembleConfig())], own_score="onset")
+    coarse = replay(readings(minutes, 60), [Ensemble(EnsembleConfig())], own_score="onset")
+    # A minute is told with its last second, and holds until the next one.
+    np.testing.assert_allclose(fine.score[59::60, 0], coarse.score[:, 0], atol=0.02)
+    assert np.isfinite(coarse.score[QUIET:]).all()
+
+
+def test_the_heads_have_a_threshold_of_their_own() -> None:
+    assert ensemble.register_detectors() == [Ensemble]
+    assert [head.name for head in Ensemble.heads] == ["onset", "novelty"]
+    assert all(head.threshold for head in Ensemble.heads)

@@ -2,7 +2,7 @@
 
 What a host rings at the shipped thresholds says how it is: each *cluster* of candidate findings
 (whatever is strange within ``CLUSTER_NS`` is one) has a peak, in multiples of the threshold. If
-there were more clusters in the last seven days than the budget allows, the bar is raised to where
+there were far more clusters in the last seven days than the budget allows, the bar rises to where
 an exponential tail through those peaks has no more than that: peaks over threshold (Pickands 1975),
 with the median as the estimator, so that a few true faults among them do not set the scale. Where
 the tail is of another kind, the rule of adaptive conformal inference (Gibbs and Candes, 2021) puts
@@ -35,9 +35,11 @@ DAY_NS = 86_400_000_000_000
 CLUSTER_NS = 300_000_000_000
 #: Clusters that are remembered.
 KEPT = 1_000
-#: The bar is never raised beyond this multiple of the shipped threshold. At three times log p there
-#: is one such reading in 10**11 on an ordinary day.
-HIGHEST = 3.0
+#: The bar is never raised beyond this multiple of the shipped threshold.
+HIGHEST = 2.0
+#: Nobody knows which of what rang was false: the bar stays where it is until there is surely this
+#: many times as much as is allowed. On labelled hosts two of three are faults.
+TOLERATED = 3.0
 #: A peak counts for no more than this.
 PEAK_MOST = 4.0
 #: By how much, in its logarithm, a cluster that rang stretches the bar's distance; and how far.
@@ -115,7 +117,9 @@ class AlarmBudget:
         false = [one for one in self.clusters if not one.real]
         a_week = len(false) * WEEK_NS / max(known_ns, DAY_NS)
         bar = 1.0
-        if known_ns >= DAY_NS and a_week > self.per_week > 0:
+        # Less the standard deviation of such a count.
+        surely = a_week - math.sqrt(len(false)) * WEEK_NS / max(known_ns, DAY_NS)
+        if known_ns >= DAY_NS and surely > TOLERATED * self.per_week > 0:
             self._move(-STEP * self.per_week * elapsed / WEEK_NS)
             beyond = statistics.median(max(one.peak - 1, 0.0) for one in false)
             distance = beyond / math.log(2) * math.log(a_week / self.per_week)

@@ -2,7 +2,7 @@
 
 ``_channels.py`` looks at a series against its own means, earlier readings, spreads and usual values
 of the hour and of the week; ``_evidence.py`` says of each residual how improbable it is and whether
-it broke a record. Two heads read that, because no single sum serves both (measured on labelled
+it broke a record. Three heads read that, because no single sum serves both (measured on labelled
 data, ``docs/quality.md``):
 
 ``onset``: something begins, as an operator would mark it. The newest step in its own root mean
@@ -15,6 +15,10 @@ or read often. The score is held and wears off by a tenth per reading, so it is 
 odds are against it; confirmed by a second one within ``WITHIN`` readings (the lesser of the two
 counts), or alone when twice as large. A young record has to be beaten by more. For ``SILENCE``
 readings after it rang nothing passes, unless what rang had not beaten its record as far as this.
+
+``together``: the host as a whole. The mean onset of the strangest fifth of its series, for each of
+these: many that are a little strange at once. A single series has to be the stranger for it, the
+more of them there are: a person is called per host.
 
 No opinion before ``WARM`` readings, of a constant series, of what nobody minds (``alarm``), and of
 a deviation below ``matters`` of a declared limit. On hosts read faster than once a minute it sees
@@ -57,11 +61,15 @@ MEDIAN_LEAST = np.float32(0.5)
 #: (step and distance about 0.8 each, evidence 0.3) twice over: the mean of 1,000, each at most so
 #: much, begun as if this many calm readings had been seen.
 USUAL_LEAST, USUAL_GAIN, USUAL_MOST, USUAL_BEGIN = 4.0, 1e-3, 22.0, 20.0
-#: A person is called per day, not per reading: of readings that come ten times as often as every
-#: five minutes an onset has to score this much more, and a record to be of odds larger by one.
+#: A person is called per day and host, not per reading and series: of readings that come ten times
+#: as often as every five minutes, and of ten series, an onset has to score this much more, and a
+#: record to be of odds larger by one.
 OFTENER = np.float32(10)
 #: How much more while less than a whole day was seen, for each halving: a morning is no onset.
 YOUNGER, DAY_S = np.float32(10), 86_400
+#: The host as a whole: so many of its series, the strangest, at least and at most; from so many on.
+FIFTH, FEWEST, PART_OF_MANY, SERIES_LEAST = 0.2, 3, 0.05, 8
+TOGETHER = 20.0
 #: What is left of a score after a reading.
 HOLD = 0.9
 #: Odds (-log10 p) from which a record counts, in how many readings it is confirmed, how much larger
@@ -102,6 +110,7 @@ class _Seen(msgspec.Struct, frozen=True, eq=False):
     held: Array
     onset: Array
     novelty: Array
+    together: Array
     candidate: Array
 
 
@@ -113,6 +122,7 @@ class Ensemble(Detector):
     heads = (
         Head("onset", threshold=22.0, confirm=1, release=3),
         Head("novelty", threshold=BEATEN, confirm=1, release=3),
+        Head("together", threshold=TOGETHER, confirm=1, release=3),
     )
     cadence_s = 60
     lookback = _channels.LOOKBACK
@@ -141,7 +151,7 @@ class Ensemble(Detector):
 
     def score(self, window: Window, state: Mapping[str, Array]) -> Array:
         seen = self._seen = self._look(window, state)
-        return np.stack((seen.onset, seen.novelty))
+        return np.stack((seen.onset, seen.novelty, seen.together))
 
     def _look(self, window: Window, state: Mapping[str, Array]) -> _Seen:
         self._prepare(window)
@@ -152,12 +162,15 @@ class Ensemble(Detector):
             raw = np.where(silent, np.float32(np.nan), self._onset(left, found, state))
             usual = np.maximum(state["usual"] - np.float32(USUAL_LEAST), 0)
             held = np.fmax(raw - usual, np.float32(HOLD) * state["onset"])
-            candidate = self._records(found, state, left.part)
+            judged = max(1, len(silent) - int(np.count_nonzero(silent)))
+            candidate = self._records(found, state, left.part, judged)
         onset = held - _allowance(left, state)
         novelty = _novelty(candidate, state)
         for told in (held, onset, novelty):
             told[silent] = np.nan
-        return _Seen(window, left, found, raw, held, onset, novelty, candidate)
+        together = _together(onset, judged)
+        onset = onset - OFTENER * np.float32(np.log10(judged))
+        return _Seen(window, left, found, raw, held, onset, novelty, together, candidate)
 
     def learn(self, window: Window, state: Mapping[str, Array]) -> None:
         seen = self._seen
@@ -211,9 +224,11 @@ class Ensemble(Detector):
         score += np.fmin(distance, np.float32(DISTANCE_MOST))
         return score
 
-    def _records(self, found: Strange, state: Mapping[str, Array], part: float) -> Array:
+    def _records(
+        self, found: Strange, state: Mapping[str, Array], part: float, judged: int
+    ) -> Array:
         """Return the largest record ratio against odds, over the channels that have a side."""
-        gate = np.float32(GATE + np.log10(1 / part))
+        gate = np.float32(GATE + np.log10(judged / part))
         ratio = found.dense(np.where(found.odds >= gate, found.ratio, np.float32(0)))
         high, low = self._sides
         with_sides = np.maximum(ratio[:, 0] * high, ratio[:, 1] * low)
@@ -258,6 +273,18 @@ def _allowance(left: Residuals, state: Mapping[str, Array]) -> Array:
     age = np.maximum(state["known"][:, 0], 1) * np.float32(left.step_s / DAY_S)
     young: Array = YOUNGER * np.maximum(-np.log2(age), 0)
     return young + OFTENER * np.float32(np.log10(1 / left.part))
+
+
+def _together(onset: Array, judged: int) -> Array:
+    """Return the mean onset of the host's strangest series, for those; 0 for the others."""
+    if judged < SERIES_LEAST:
+        return np.full(len(onset), np.nan, dtype=np.float32)
+    many = max(FEWEST, round(min(FIFTH * judged, max(PART_OF_MANY * judged, FIFTH * 100))))
+    known = np.where(np.isnan(onset), np.float32(-np.inf), onset)
+    strangest = np.partition(known, -many)[-many:]
+    among = onset >= strangest[0]
+    mean = np.maximum(strangest.mean(), 0)
+    return np.where(among, mean, np.where(np.isnan(onset), onset, np.float32(0)))
 
 
 def _novelty(candidate: Array, state: Mapping[str, Array]) -> Array:

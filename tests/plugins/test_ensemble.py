@@ -19,7 +19,7 @@ from vedette_plugins._channels import Residuals
 from vedette_plugins.ensemble import Ensemble, EnsembleConfig
 
 VALUE = gauge("test.value", "1", "A value.", ("which",))
-ONSET, NOVELTY = Ensemble.heads
+ONSET, NOVELTY, TOGETHER = Ensemble.heads
 #: Readings before a series is judged.
 QUIET = 150
 S = 1_000_000_000
@@ -183,13 +183,40 @@ def test_nothing_is_taken_off_for_readings_that_come_seldom(step_s: float) -> No
     np.testing.assert_allclose(taken, 0, atol=1e-6)
 
 
+def test_many_series_a_little_strange_at_once_are_the_hosts_and_no_single_one_is_enough() -> None:
+    series = [VALUE.series(str(row)) for row in range(20)]
+    values = np.stack([noise(2_200, seed) for seed in range(20)])
+    values[:5, 2_000:2_010] += 11
+    scores = Minutes(series).scores(values)
+    together, onset = scores[2], scores[0]
+    assert TOGETHER.threshold is not None
+    assert ONSET.threshold is not None
+    assert (together[:5, 2_000] >= TOGETHER.threshold).sum() >= 4
+    assert not (together[5:, 2_000] >= TOGETHER.threshold).any()
+    assert not (together[:, QUIET:2_000] >= TOGETHER.threshold).any()
+    alone = Minutes(series[:1]).scores(values[:1])[0, 0, 2_000]
+    # Of twenty series one has to be the stranger: 10 for a factor of ten.
+    assert onset[0, 2_000] == pytest.approx(alone - 10 * np.log10(20), abs=0.01)
+    assert not (onset[:, 2_000] >= ONSET.threshold).any()
+
+
+def test_the_hosts_score_is_the_mean_of_its_strangest_series() -> None:
+    onset = np.array([5, np.nan, 30, -3, 20, 10, 1, 2, 25, 4, 6], dtype=np.float32)
+    together = ensemble._together(onset, 10)
+    assert together[[2, 8, 4]].tolist() == [25, 25, 25]  # a fifth of ten are two: at least three
+    assert np.isnan(together[1])
+    assert (together[[0, 3, 5, 6, 7, 9, 10]] == 0).all()
+    assert np.isnan(ensemble._together(onset, 7)).all()
+
+
 def test_nothing_is_said_before_a_series_is_known() -> None:
     values = noise(QUIET + 20)
     values[100] += 100
     machine = Minutes([VALUE.series("a")])
     scores = machine.scores(values[:QUIET])
     assert np.isnan(scores).all()
-    assert np.isfinite(machine.scores(values[QUIET:])).all()
+    # Of the host as a whole a single series says nothing.
+    assert np.isfinite(machine.scores(values[QUIET:])[:2]).all()
 
 
 def test_it_says_of_which_series_it_is_still_learning() -> None:
@@ -248,7 +275,7 @@ def test_a_reading_that_is_missing_changes_nothing() -> None:
     before = {name: array.copy() for name, array in machine.state.items()}
     scores = machine.scores(np.array([[np.nan], [51.0]]))
     assert np.isnan(scores[:, 0]).all()
-    assert np.isfinite(scores[:, 1]).all()
+    assert np.isfinite(scores[:2, 1]).all()
     for name, array in machine.state.items():
         np.testing.assert_array_equal(array[0], before[name][0], err_msg=name)
 
@@ -289,7 +316,7 @@ def test_without_the_last_readings_it_is_soon_itself_again() -> None:
             kept[name][:] = declared.initial
     again.state = kept
     one, other = machine.scores(values[600:]), again.scores(values[600:])
-    assert np.isfinite(other).all()
+    assert np.isfinite(other[:2]).all()
     assert not (other[0, 0, :240] >= ONSET.threshold).any()
     np.testing.assert_allclose(one[0, 0, 250:255], other[0, 0, 250:255], rtol=0.01)
 
@@ -396,5 +423,5 @@ def test_a_host_read_each_second_is_judged_as_a_file_of_its_minutes() -> None:
 
 def test_the_heads_have_a_threshold_of_their_own() -> None:
     assert ensemble.register_detectors() == [Ensemble]
-    assert [head.name for head in Ensemble.heads] == ["onset", "novelty"]
+    assert [head.name for head in Ensemble.heads] == ["onset", "novelty", "together"]
     assert all(head.threshold for head in Ensemble.heads)

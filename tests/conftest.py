@@ -12,7 +12,8 @@ from hypothesis import settings
 
 from vedette.api import Detector, Frame, Incident, Sample, Series, Signal, Usage
 from vedette.correlate import Correlator, IncidentChange
-from vedette.pipeline import Pipeline, Settings
+from vedette.pipeline import Pipeline
+from vedette.settings import Settings
 from vedette.table import SeriesTable
 
 # The same examples each time, so that a failure is a failure of the change at hand;

@@ -172,16 +172,29 @@ FAULTS: dict[str, Scenario] = {
                 Symptom(series("system.process.count", "defunct"), 10, 20.0),
                 Symptom(series("vedette.process.threads.utilization"), 10, 0.05),
             ),
-            (usage("cpu", "drill-forks", 0.4),),
+            (usage("cpu", "drill-forks", 0.4), usage("forks", "drill-forks", 0.9)),
             "cpu",
             "drill-forks",
         ),
         Scenario(
             "files",
-            (Symptom(series("vedette.kernel.file_handles.utilization"), 10, 0.01),),
-            (usage("cpu", "drill-files", 0.06),),
+            (
+                Symptom(series("vedette.kernel.file_handles.usage"), 5, 3e3),
+                Symptom(series("vedette.kernel.file_handles.utilization"), 20, 0.01),
+            ),
+            (usage("files", "drill-files", 0.8),),
             "kernel",
             "drill-files",
+        ),
+        Scenario(
+            "sockets",
+            (
+                Symptom(series("vedette.tcp.established"), 2, 1e3),
+                Symptom(series("vedette.kernel.file_handles.usage"), 12, 2e3),
+            ),
+            (usage("files", "drill-sockets", 0.6),),
+            "network",
+            "drill-sockets",
         ),
         Scenario(
             "network",
@@ -213,12 +226,10 @@ FAULTS: dict[str, Scenario] = {
         ),
         Scenario(
             "stuck",
-            (
-                Symptom(series("system.process.count", "stopped"), 10, 1.0),
-                Symptom(series("vedette.watch.process.count", "drill-stuck"), 10, 0.0),
-            ),
-            (),
+            (Symptom(series("vedette.process.stopped"), 5, 1.0, p=0.0, severity="warning"),),
+            (usage("stopped", "drill-stuck", 1.0),),
             "process",
+            "drill-stuck",
         ),
         Scenario(
             "model",

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from vedette.api import Detector, Frame, Series, StateArray, Window, gauge
 from vedette.correlate import Correlator, IncidentChange
+from vedette.detection import Judged
 from vedette.models import Base, Lifecycle, Plan, Word
-from vedette.pipeline import Judged, Pipeline, Settings
+from vedette.pipeline import Pipeline
+from vedette.settings import Settings
 from vedette.table import SeriesTable
 
 S = 1_000_000_000

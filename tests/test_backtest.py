@@ -167,7 +167,7 @@ def test_a_replay_says_what_the_agent_would_have(
         for one in host.incidents
     ]
     assert len(outcome.incidents) == 1
-    newest = host.pipeline.decider.p("robust")[:2]
+    newest = host.pipeline.detection.decider.p("robust")[:2]
     assert outcome.p[-1].tolist() == newest.tolist()
     asked = {head.name for one in chosen(config, registry) for head in one.all_heads()}
     assert {"onset", "novelty", "robust"} <= asked
@@ -197,7 +197,7 @@ def test_an_unknown_detector_is_told_which_there_are(
     assert backtest(write(made(3)), "--detector", "oracle") == 2
     told = capsys.readouterr().err
     assert "there is no detector 'oracle'" in told
-    assert "known: ensemble, forecast, level, novelty, onset, robust" in told
+    assert "known: ensemble, forecast, lasting, level, novelty, onset, robust" in told
 
 
 def test_the_hosts_own_configuration_is_not_read(

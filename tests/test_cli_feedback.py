@@ -17,7 +17,8 @@ from vedette.control import ControlServer
 from vedette.correlate import Correlator
 from vedette.feedback import Marks
 from vedette.feedback_desk import FeedbackDesk
-from vedette.pipeline import Pipeline, Settings
+from vedette.pipeline import Pipeline
+from vedette.settings import Settings
 from vedette.table import SeriesTable
 
 S = 1_000_000_000

@@ -27,6 +27,9 @@ INSEPARABLE = {
         ("disk", "disk-fill"),
         ("disk", "inodes"),
         ("disk-fill", "inodes"),
+        ("files", "sockets"),
+        ("network", "sockets"),
+        ("net-delay", "sockets"),
         ("network", "net-delay"),
     )
 }

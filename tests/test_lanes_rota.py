@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedette.api import Collector, NoConfig, Sample, gauge
+from vedette.lanes.assignment import Assignment
 from vedette.lanes.rota import Rota
-from vedette.lanes.runner import Assignment, Runner
+from vedette.lanes.runner import Runner
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S - 1_700_000_000 * S % (3600 * S)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from vedette.api import Collector, NoConfig, Sample, Unavailable, gauge
+from vedette.lanes.assignment import Assignment
 from vedette.lanes.rota import Rota
-from vedette.lanes.runner import FORGIVEN_AFTER, Assignment, Runner, S
+from vedette.lanes.runner import FORGIVEN_AFTER, Runner, S
 from vedette.worker import load_class
 
 T0 = 1_700_000_000 * S

@@ -28,11 +28,11 @@ from model_cases import (
     noise,
 )
 from vedette.decide import Decider
+from vedette.detection import Judged
 from vedette.models import ModelError, Word
 from vedette.models.catalogue import DIRECTORY, read
 from vedette.models.history import entries, verify
 from vedette.models.probation import Probation
-from vedette.pipeline import Judged
 from vedette.testing import window as window_of
 
 SERIES = all_series(20)
@@ -113,7 +113,7 @@ def test_a_trained_model_begins_with_what_it_learned_and_goes_on(tmp_path: Path)
     row = host.pipeline.table.row(SERIES[3])
     assert row is not None
     assert shadow.learned.arrays["plain"]["seen"][row] == 60 * 13
-    mine = host.pipeline.learned.arrays["plain"]["mean"][row]
+    mine = host.pipeline.detection.learned.arrays["plain"]["mean"][row]
     assert shadow.learned.arrays["plain"]["mean"][row] == pytest.approx(mine, rel=0.02)
     host.run(DAY[:10], SERIES)
     assert shadow.learned.arrays["plain"]["seen"][row] == 60 * 13 + 10
@@ -125,23 +125,23 @@ def test_a_shadow_tells_nobody(tmp_path: Path) -> None:
     host.run(DAY[:200], SERIES)
     assert host.models.shadows["plain"].rang
     assert host.told == []
-    assert host.pipeline.decider.open == 0
+    assert host.pipeline.detection.decider.open == 0
 
 
 def test_rolling_back_closes_the_findings_and_gives_back_what_was_learned(tmp_path: Path) -> None:
     host = warm_host(tmp_path)
     host.command(lambda: host.models.train("plain", WHISPER))
-    before = host.pipeline.learned.arrays["plain"]["mean"].copy()
+    before = host.pipeline.detection.learned.arrays["plain"]["mean"].copy()
     host.command(lambda: host.models.promote("plain-2", force=True))
     for row in DAY[:97]:
-        if not host.pipeline.decider.open:
+        if not host.pipeline.detection.decider.open:
             host.run(row[None], SERIES)
-    assert host.pipeline.decider.open == 3
+    assert host.pipeline.detection.decider.open == 3
     assert host.command(lambda: host.models.roll_back("plain")) == "plain-1"
-    assert host.pipeline.decider.open == 0
+    assert host.pipeline.detection.decider.open == 0
     host.run(DAY[:20], SERIES)
-    assert host.pipeline.decider.open == 0
-    held = host.pipeline.learned.arrays["plain"]
+    assert host.pipeline.detection.decider.open == 0
+    held = host.pipeline.detection.learned.arrays["plain"]
     assert held["mean"][:20] == pytest.approx(before[:20], rel=0.05)
     assert (held["seen"][:20] == 60 * 14 + 20).all()
 
@@ -174,12 +174,12 @@ def test_a_configured_shadow_is_tried_once(tmp_path: Path) -> None:
     # It stays, with the options it was promoted with, as long as the operator's are the same.
     third = MinuteHost(tmp_path, shadow=other, start_ns=again.now_ns)
     assert third.champion == "plain-2"
-    assert third.pipeline.learned.named("plain").config.span == 100
+    assert third.pipeline.detection.learned.named("plain").config.span == 100
     assert third.models.shadows == {}
     third.pipeline.finish()
     fourth = MinuteHost(tmp_path, PlainConfig(span=50), start_ns=again.now_ns)
     assert fourth.champion == "plain-3"
-    assert fourth.pipeline.learned.named("plain").config.span == 50
+    assert fourth.pipeline.detection.learned.named("plain").config.span == 50
     assert fourth.status("plain-2") == "retired"
 
 
@@ -210,7 +210,7 @@ def test_an_incident_that_was_acknowledged_must_ring_again(tmp_path: Path) -> No
     row = DAY[0].copy()
     row[4] *= 3
     host.run(np.tile(row, (8, 1)), SERIES)
-    assert host.pipeline.decider.open == 1
+    assert host.pipeline.detection.decider.open == 1
     host.run(DAY[60 * 16 : 60 * 17], SERIES)
     incident = host.pipeline.view.incidents[0]
     words.append(
@@ -293,7 +293,7 @@ def test_scores_after_a_kill_are_those_of_a_run_that_was_not_killed(
     steady: list[tuple[int, bytes, bytes]] = []
     host = MinuteHost(tmp_path / "a", shadow=shadow, observe=scored(steady))
     host.run(DAY[:200], SERIES)
-    host.pipeline._save_learned()
+    host.pipeline.detection.save()
     host.models.save(host.now_ns, everything=True)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     del steady[:]
@@ -380,9 +380,9 @@ def test_a_kill_between_any_two_writes_leaves_one_champion_with_its_own_state(
         through = promoted_and_killed(state_dir, START + 14 * HOUR, at)
         after = MinuteHost(state_dir, start_ns=START + 15 * HOUR)
         reached.add(after.champion)
-        assert after.pipeline.learned.named("plain").config.span == spans[after.champion]
+        assert after.pipeline.detection.learned.named("plain").config.span == spans[after.champion]
         after.run(DAY[:1], SERIES)
-        held = after.pipeline.learned.arrays["plain"]
+        held = after.pipeline.detection.learned.arrays["plain"]
         # Neither began anew, nor got what the other one learned.
         least = {"plain-1": 60 * 14, "plain-2": 60 * 13}[after.champion]
         assert least < held["seen"][0] <= least + 3
@@ -404,7 +404,7 @@ def test_a_training_that_a_crash_interrupted_is_said_and_never_begun(tmp_path: P
     host = warm_host(tmp_path)
     host.models._lessons.workshop._run = lambda work: None
     host.models.train("plain")
-    host.pipeline._save_learned()
+    host.pipeline.detection.save()
     again = MinuteHost(tmp_path, start_ns=host.now_ns)
     version = next(one for one in again.models.view.versions if one.id == "plain-2")
     assert (version.status, version.reasons) == ("rejected", ("its training was interrupted",))
@@ -419,7 +419,7 @@ def test_a_champion_whose_arrays_are_damaged_takes_its_own_file(tmp_path: Path) 
     path.write_bytes(path.read_bytes()[:-100])
     again = MinuteHost(tmp_path, start_ns=host.now_ns)
     again.run(DAY[:1], SERIES)
-    assert again.pipeline.learned.arrays["plain"]["seen"][0] == 60 * 13 + 1
+    assert again.pipeline.detection.learned.arrays["plain"]["seen"][0] == 60 * 13 + 1
 
 
 def test_versions_are_kept_to_a_number_but_never_the_champion_nor_the_one_before_it(
@@ -464,18 +464,18 @@ def test_a_reload_with_other_options_makes_a_new_champion_that_knows_what_the_ol
     host = warm_host(tmp_path)
     adopt(host, PlainConfig(span=50))
     assert host.champion == "plain-2"
-    assert host.pipeline.learned.named("plain").config.span == 50
-    held = host.pipeline.learned.arrays["plain"]
+    assert host.pipeline.detection.learned.named("plain").config.span == 50
+    held = host.pipeline.detection.learned.arrays["plain"]
     assert (held["seen"][:20] == 60 * 14).all()
     # The old one can be had back, with its own options.
     host.run(DAY[:30], SERIES)
     assert host.command(lambda: host.models.roll_back("plain")) == "plain-1"
-    assert host.pipeline.learned.named("plain").config.span == 240
-    assert (host.pipeline.learned.arrays["plain"]["seen"][:20] == 60 * 14).all()
+    assert host.pipeline.detection.learned.named("plain").config.span == 240
+    assert (host.pipeline.detection.learned.arrays["plain"]["seen"][:20] == 60 * 14).all()
     host.pipeline.finish()
     again = MinuteHost(tmp_path, PlainConfig(span=50), start_ns=host.now_ns)
     assert again.champion == "plain-1"
-    assert again.pipeline.learned.named("plain").config.span == 240
+    assert again.pipeline.detection.learned.named("plain").config.span == 240
 
 
 def test_a_reload_that_changes_nothing_leaves_all_as_it_is(tmp_path: Path) -> None:
@@ -485,7 +485,7 @@ def test_a_reload_that_changes_nothing_leaves_all_as_it_is(tmp_path: Path) -> No
     host.command(lambda: host.models.train("plain"))
     adopt(host, PlainConfig())
     assert host.champion == "plain-2"
-    assert host.pipeline.learned.named("plain").config.span == 99
+    assert host.pipeline.detection.learned.named("plain").config.span == 99
     assert host.models.shadows["plain"].version.id == "plain-3"
     host.run(DAY[:5], SERIES)
     assert host.pipeline.view.errors == 0

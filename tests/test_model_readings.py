@@ -73,6 +73,23 @@ def test_a_series_that_went_away_keeps_its_minutes_and_its_row_is_another_s(tmp_
     assert np.isnan(told[second.key][0])
 
 
+def test_series_that_went_away_together_keep_their_minutes_where_they_were(tmp_path: Path) -> None:
+    kept = KeptReadings(tmp_path)
+    series = list(all_series(4))
+    told = np.full((4, 6), np.nan, dtype=np.float32)
+    told[0], told[1, 1:4], told[2, 2:3] = 1, 2, 3  # the last was never read
+    for minute in range(5):
+        kept.fold(START + minute * MINUTE, told[:, minute], series)
+    kept.forget(np.array([2, 1, 3]), [series[2], series[1], series[3]])
+    kept.fold(START + 5 * MINUTE, told[:, 5], [series[0], None, None, None])
+    kept.flush()
+    (chunk,) = kept.chunks()
+    found = dict(zip(chunk.keys, chunk.values, strict=True))
+    assert set(found) == {one.key for one in series[:3]}
+    for one, expected in zip(series[:3], told[:3], strict=True):
+        np.testing.assert_array_equal(found[one.key], expected)
+
+
 def test_a_gap_begins_another_file(tmp_path: Path) -> None:
     kept, _ = filled(tmp_path, 10)
     kept.fold(START + 500 * MINUTE, np.ones(5, dtype=np.float32), all_series(5))

@@ -168,7 +168,7 @@ def test_a_raise_wears_off_by_half_in_sixty_days(scene: Scene) -> None:
 
 def test_a_rule_of_the_operators_own_is_not_raised_and_that_is_told(scene: Scene) -> None:
     series = DISK.series("sda")
-    scene.pipeline.learned.adopt(scene.pipeline.learned.detectors[1:])
+    scene.pipeline.detection.learned.adopt(scene.pipeline.detection.learned.detectors[1:])
     assert len(scene.fault((series, 60.0))) == 1
     assert scene.newest.strengths == (Strength(series.key, "level", 0.0),)
     assert "a rule of yours rang" in scene.false_alarm()["marks"][0]["effect"]
@@ -209,7 +209,7 @@ def test_an_ack_halves_what_was_raised_and_never_goes_below_the_shipped_threshol
 
 def test_an_incident_that_was_real_does_not_count_against_the_budget(scene: Scene) -> None:
     scene.fault((LOUD.series(), 1.6))
-    budget = scene.pipeline.decider.budget
+    budget = scene.pipeline.detection.decider.budget
     assert [one.real for one in budget.clusters] == [False]
     number = scene.ack()["marks"][0]["number"]
     assert [one.real for one in budget.clusters] == [True]

@@ -120,6 +120,51 @@ def test_a_possible_cause_is_told_between_when_and_who() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("metric", "unit", "told", "text", "words"),
+    [
+        (
+            "vedette.kernel.file_handles.usage",
+            "{file}",
+            900.0,
+            "5032 open files",
+            (
+                "Unusually many files are open (5 k file) since 14:02:10; process `job` (pid 7) "
+                "holds 5032 open files; usual range 800 to 900 file"
+            ),
+        ),
+        (
+            "system.process.created",
+            "{process}",
+            900.0,
+            "about 75 processes a second",
+            (
+                "This host starts unusually many processes (5 k process) since 14:02:10; process "
+                "`job` (pid 7) starts about 75 processes a second; usual range 800 to 900 process"
+            ),
+        ),
+        (
+            "vedette.process.stopped",
+            "{process}",
+            math.nan,
+            "stopped",
+            (
+                "A process is stopped and does nothing since 14:02:10; process `job` (pid 7) is "
+                "stopped"
+            ),
+        ),
+    ],
+)
+def test_what_is_counted_is_said_as_a_person_would(
+    metric: str, unit: str, told: float, text: str, words: str
+) -> None:
+    series = gauge(metric, unit, "Help.").series()
+    low = 800.0 if told > 0 else math.nan
+    found = finding(series, 5000.0, low=low, high=told if told > 0 else 1.0, text="a rule's words")
+    who = Suspect("process", "job", "7", 0.9, text)
+    assert sentences.sentence(found, [who], "kernel", TWO_PM, None, UTC) == words
+
+
 def test_a_filesystem_is_named_by_where_it_is_mounted() -> None:
     full = gauge(
         "system.filesystem.utilization",

@@ -91,3 +91,28 @@ def test_the_resources_that_explain_are_asked_for() -> None:
     assert wanted(["paging", "disk"]) == {"memory", "disk", "cpu"}
     assert wanted(["clock"]) == set()
     assert wanted(["shop"]) == {"cpu"}
+
+
+def test_a_series_of_one_use_in_particular_is_explained_by_that_use() -> None:
+    known = scanned(usage("database", 0.4, "files"), usage("database", 0.2))
+    known.observe([usage("leak", 0.7, "files"), usage("hog", 0.9)], quiet=False)
+    assert names(known.grown("kernel", metric="vedette.kernel.file_handles.usage")) == ["leak"]
+    assert names(known.grown("network", metric="vedette.tcp.established")) == ["leak"]
+    assert names(known.grown("network", metric="system.network.io")) == ["hog"]
+    assert wanted(["kernel", "disk"], ["x.file_handles.usage", "y"]) == {"files", "cpu", "disk"}
+
+
+def test_who_alone_is_stopped_is_named_though_its_share_of_all_else_is_none() -> None:
+    known = scanned(usage("database", 0.2))
+    known.observe([usage("job", 1.0, "stopped")], quiet=False)
+    (one,) = known.grown("process", metric="vedette.process.stopped")
+    assert one.name == "job"
+    assert one.reason == "its share of all stopped processes grew from 0 % to 100 %"
+
+
+def test_who_made_files_grow_at_another_time_is_not_named_again() -> None:
+    known = scanned(usage("database", 0.4, "files"))
+    known.observe([usage("backup", 0.9, "space"), usage("database", 0.4, "files")], quiet=False)
+    assert names(known.grown("filesystem")) == ["backup"]
+    known.observe([usage("database", 0.4, "files")], quiet=False)
+    assert known.grown("filesystem") == []

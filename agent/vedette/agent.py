@@ -36,9 +36,10 @@ from vedette.lanes import Assignment, Lanes
 from vedette.model_desk import ModelDesk
 from vedette.models import Lifecycle, ModelMetrics, Word
 from vedette.paths import Places, places
-from vedette.pipeline import Pipeline, Settings, View
+from vedette.pipeline import Pipeline, View
 from vedette.registry import Registry, discover
 from vedette.service import ServiceManager
+from vedette.settings import Settings
 from vedette.ship import Shipper
 from vedette.spool import Spool, SpoolError
 from vedette.table import SeriesTable

@@ -30,7 +30,9 @@ from vedette.api import Detector, Frame, Incident, Instrument, Series, gauge
 from vedette.config import IncidentsSection
 from vedette.correlate import Correlator, IncidentChange
 from vedette.csv_series import Readings
-from vedette.pipeline import MEANS_NS, Judged, Pipeline, Settings
+from vedette.detection import MEANS_NS, Judged
+from vedette.pipeline import Pipeline
+from vedette.settings import Settings
 from vedette.table import SeriesTable
 
 __all__ = ["VALUE", "Assessment", "Bands", "Outcome", "assess", "openings", "replay", "series_of"]

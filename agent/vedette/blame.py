@@ -59,7 +59,7 @@ class Blame:
         others = [other for other in cases if other is not case]
         busy = {self.usages.leader(family) for other in others for family in other.families}
         busy |= {_first_process(other) for other in others}
-        return self.usages.grown(resource, before, busy)
+        return self.usages.grown(resource, before, busy, _telling(case, primary))
 
     def one_culprit(self, one: Case, other: Case) -> bool:
         """Say whether one program is to blame for two cases."""
@@ -87,6 +87,16 @@ class Blame:
 
     def _clock(self, time_ns: int) -> str:
         return sentences.clock(time_ns, self._zone)
+
+
+def _telling(case: Case, primary: Finding) -> str:
+    """Return the metric of a case that says best who is to be looked for: the primary one's, or
+    one of its family that tells of one use in particular.
+    """
+    family = family_of(primary.series.instrument)
+    alike = [one for one in case.members.values() if family_of(one.series.instrument) == family]
+    metrics = [one.series.instrument.name for one in (primary, *alike)]
+    return next((one for one in metrics if suspects.is_exact(one)), metrics[0])
 
 
 def _first_process(case: Case) -> str:

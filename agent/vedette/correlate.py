@@ -123,7 +123,8 @@ class Correlator:
     def wanted(self) -> set[str]:
         """Return the resources for which a fresh reading of usage would help now."""
         waiting = [case for case in self._cases if case.told is None]
-        return suspects.wanted([place.family for case in waiting for place in case.places])
+        places = [place for case in waiting for place in case.places]
+        return suspects.wanted([one.family for one in places], [one.metric for one in places])
 
     def step(self, tick_ns: int, changes: Sequence[FindingChange]) -> list[IncidentChange]:
         """Take the changes of findings at one tick; return what became of incidents."""

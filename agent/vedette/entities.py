@@ -92,10 +92,11 @@ _PROCESS_STATES = {
 }
 #: The same for metrics of the kernel and of processes as a whole, by the end of their name.
 _METRICS = {
-    "file_handles.utilization": "process",
-    "file_handles.usage": "process",
+    "file_handles.utilization": "process network",
+    "file_handles.usage": "process network",
     "hung_tasks": "disk filesystem nfs process",
     "oopses": "",
+    "process.stopped": "",
 }
 #: ``sda1``, ``vda2`` and ``nvme0n1p3``, ``mmcblk0p1``: a partition and its disk.
 _PARTITION = re.compile(r"((?:[shv]|xv)d[a-z]+)\d+|((?:nvme\d+n|mmcblk|nbd|md)\d+)p\d+")
@@ -196,6 +197,6 @@ def _told(family: str, metric: str, attributes: dict[str, str]) -> frozenset[str
     if state in _PROCESS_STATES:
         return frozenset(_PROCESS_STATES[state].split())
     for end, families in _METRICS.items():
-        if family == "kernel" and metric.endswith(end):
+        if family in ("kernel", "process") and metric.endswith(end):
             return frozenset(families.split())
     return None

@@ -23,18 +23,21 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-)
-from opentelemetry.proto.metrics.v1.metrics_pb2 import (
-    AGGREGATION_TEMPORALITY_CUMULATIVE,
-    AGGREGATION_TEMPORALITY_DELTA,
-    DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK,
-)
 
 from vedette.api import Incident, Item, Series, Severity, Track
 from vedette.histograms import Buckets
+from vedette.lighter import lighter_messages
+
+with lighter_messages():
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+        ExportMetricsServiceRequest,
+    )
+    from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+        AGGREGATION_TEMPORALITY_CUMULATIVE,
+        AGGREGATION_TEMPORALITY_DELTA,
+        DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK,
+    )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -82,8 +82,9 @@ _NO_RELATION = Relation()
 #: Words in the name of a metric that tells that memory ran out, not only that there is less of it.
 _RAN_OUT = ("paging.operations", "paging.io", "oom_kills", "allocation.stalls")
 _TRAFFIC = (".io", "packet.count", "datagrams", "segments", "softnet.dropped")
+_CONNECTIONS = ("tcp.established", "tcp.allocated", "sockets.used")
 #: What of a network cannot come from the host's talk with itself.
-_ON_THE_WAY = ("retransmit", "link", "carrier", "errors", "bonding", "neighbours")
+_ON_THE_WAY = ("link", "carrier", "errors", "bonding", "neighbours")
 
 
 def tie(cause: Place, effect: Place, *, starving: bool = False) -> Tie:
@@ -180,6 +181,10 @@ def _same_matter(one: Place, other: Place) -> bool:
         case ["cpu" | "disk", "process"]:
             # Load makes processes wait; that a watched one is gone is not its doing.
             return not by_family["process"].metric.startswith("vedette.watch.")
+        case ["kernel", "network"]:
+            # An open connection is an open file; what is wrong with traffic is none.
+            files = "file_handles" in by_family["kernel"].metric
+            return not files or by_family["network"].metric.endswith(_CONNECTIONS)
         case ["kernel", "process"]:
             files = "file_handles" in by_family["kernel"].metric
             return not files or "file_descriptor" in by_family["process"].metric

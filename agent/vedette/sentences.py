@@ -18,7 +18,33 @@ _VERBS = {
     "memory": ("holds", "held"),
     "disk": ("moves", "moved"),
     "filesystem": ("moves", "moved"),
-    "crowd": ("has", "had"),
+}
+#: What it does with what its share is counted in, by the end of the words that say how much.
+_COUNTED = {
+    " processes": ("has", "had"),
+    " open files": ("holds", "held"),
+    " processes a second": ("starts", "started"),
+    " into open files": ("puts", "put"),
+    "stopped": ("is", "was"),
+}
+#: What is wrong with the only series of a metric, now and in the past.
+_PLAIN = {
+    "system.process.created": (
+        "This host starts unusually many processes ({})",
+        "This host started unusually many processes ({})",
+    ),
+    "vedette.kernel.file_handles.usage": (
+        "Unusually many files are open ({})",
+        "Unusually many files were open ({})",
+    ),
+    "vedette.process.stopped": (
+        "A process is stopped and does nothing",
+        "A process was stopped and did nothing",
+    ),
+    "vedette.tcp.established": (
+        "Unusually many connections are open ({})",
+        "Unusually many connections were open ({})",
+    ),
 }
 #: From this part of its limit a resource counts as used up.
 _FULL = 0.9
@@ -102,14 +128,23 @@ def sentence(
     parts = [f"{_what(primary, past)} {when}{after}"]
     actor = next((one for one in suspects if one.kind == "process"), None)
     if actor is not None:
-        crowd = actor.text.endswith(" processes") and " of " not in actor.text
-        verb = _VERBS.get("crowd" if crowd else resource, ("uses", "used"))[past]
+        verb = _verbs(actor.text, resource)[past]
         which = f" (pid {actor.id})" if actor.id else ""
         parts.append(f"process `{actor.name}`{which} {verb} {actor.text}")
     usual = expected(primary)
-    if usual:
+    # Of what should never be there, the threshold of a rule says nothing.
+    if usual and not (primary.series.instrument.name in _PLAIN and math.isnan(primary.low)):
         parts.append(usual)
     return "; ".join(parts)
+
+
+def _verbs(text: str, resource: str) -> tuple[str, str]:
+    """Return what a process does with what the text says, now and in the past."""
+    if " of " not in text:
+        for end, verbs in _COUNTED.items():
+            if text.endswith(end):
+                return verbs
+    return _VERBS.get(resource, ("uses", "used"))
 
 
 def _what(finding: Finding, past: bool) -> str:
@@ -125,14 +160,23 @@ def _what(finding: Finding, past: bool) -> str:
         # Of one that is full nobody needs to be told more, of a forecast everything.
         rest = f": {finding.text}" if finding.text and not full else ""
         return f"Filesystem {place_of(series).entity.name or subject} {be} {value} full{rest}"
-    if finding.text:
+    if instrument.name == "vedette.filesystem.inodes.growth":
+        where = place_of(series).entity.name or subject
+        return f"Filesystem {where} {'got' if past else 'gets'} unusually many files ({value})"
+    if instrument.name == "system.memory.utilization" and finding.text and not full:
+        return f"Memory of this host {be} {value} full: {finding.text}"
+    if finding.text and instrument.name not in _PLAIN:
         return f"{named(series)} {be} {value}: {finding.text}"
     if instrument.name == "vedette.cpu.busy":
         return f"CPU of this host {be} {'saturated' if full else f'unusually busy ({value})'}"
     if instrument.name == "system.memory.utilization":
         return f"Memory of this host {be} {'used up' if full else 'unusually full'} ({value})"
     if instrument.resource == "disk":
+        if not place_of(series).entity.name:
+            return f"Disks of this host {'kept' if past else 'keep'} work waiting ({value})"
         return f"Disk {subject} {be} {'saturated' if full else 'unusually busy'} ({value})"
+    if instrument.name in _PLAIN:
+        return _PLAIN[instrument.name][past].format(value)
     if instrument.name == "system.network.io":
         rest = ", ".join(series.values[1:])
         return f"Traffic of network interface {subject} {be} unusual ({rest} {value})"

@@ -78,6 +78,7 @@ _BROKEN = (
     "failed",
     "oom_kills",
     "hung_tasks",
+    "process.stopped",
     "degraded",
     "kernel.events",
     "link.up",

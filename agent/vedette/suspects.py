@@ -12,6 +12,7 @@ Pure; at most ``MAX_BASELINES`` remembered shares, ``MAX_SUSPECTS`` suspects an 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from itertools import zip_longest
 
 from vedette.api import Finding, Suspect, Usage
 from vedette.entities import SAME_FAMILY, place_of
@@ -27,9 +28,9 @@ LEAST_FOREIGN_GROWTH = 0.05
 LEAST_CROWD = 0.1
 #: From this growth on a process explains what is wrong with a resource, alone.
 LEADS = 0.1
-#: Gain of the mean share of a process in quiet times: about five minutes of scans every 10 s, so
+#: Gain of the mean share of a process in quiet times: about five minutes of scans every 5 s, so
 #: that what grew for a minute before anyone noticed is not yet usual.
-BASELINE_GAIN = 0.03
+BASELINE_GAIN = 0.015
 #: A mean share below this is forgotten: of a process that ended, after three quarters of an hour.
 LEAST_USUAL = 1e-5
 MAX_BASELINES = 500
@@ -43,7 +44,7 @@ EXPLAINED_BY: dict[str, tuple[str, ...]] = {
     "clock": (),
     "cpu": ("cpu",),
     "disk": ("disk", "cpu"),
-    "filesystem": ("disk",),
+    "filesystem": ("space", "disk"),
     "gpu": ("gpu",),
     "hardware": ("gpu", "cpu"),
     "host": (),
@@ -51,7 +52,7 @@ EXPLAINED_BY: dict[str, tuple[str, ...]] = {
     "log": ("disk", "cpu"),
     "memory": ("memory",),
     "model": ("gpu", "cpu"),
-    "network": ("network", "cpu"),
+    "network": ("network", "system", "cpu"),
     "nfs": ("disk", "cpu"),
     "pci": (),
     "process": ("process", "cpu"),
@@ -59,6 +60,18 @@ EXPLAINED_BY: dict[str, tuple[str, ...]] = {
     "users": (),
     "zfs": ("disk", "memory"),
 }
+#: The same for series that tell of one use in particular, by the end of the metric's name.
+EXPLAINED_EXACTLY: dict[str, tuple[str, ...]] = {
+    "file_handles.usage": ("files", "cpu"),
+    "file_handles.utilization": ("files", "cpu"),
+    "inodes.growth": ("system", "cpu"),
+    "process.created": ("forks", "process", "cpu"),
+    "process.stopped": ("stopped",),
+    "sockets.used": ("files", "cpu"),
+    "tcp.established": ("files", "cpu"),
+}
+#: Resources of which usage is known that are no family of series.
+_USES = frozenset({"files", "forks", "space", "stopped", "system"})
 
 
 class Usages:
@@ -72,6 +85,10 @@ class Usages:
     def observe(self, usages: Sequence[Usage], *, quiet: bool) -> None:
         """Take one scan; in quiet times it teaches what is usual."""
         folded = _fold(usages)
+        if folded.keys() & _USES:
+            # Of these nobody may be left; of the others somebody always is.
+            for resource in _USES - folded.keys():
+                self._now.pop(resource, None)
         self._now.update(folded)
         if not quiet:
             return
@@ -90,17 +107,22 @@ class Usages:
         self._scans += 1
 
     def grown(
-        self, family: str, told: Sequence[Suspect] = (), busy: Collection[str] = ()
+        self,
+        family: str,
+        told: Sequence[Suspect] = (),
+        busy: Collection[str] = (),
+        metric: str = "",
     ) -> list[Suspect]:
         """Return the processes whose share grew most, at most three.
 
         Those that were told count with the share they had then: who ended meanwhile was it still.
         ``busy`` are names of which is known that they are to blame for something else: that they
-        grew says nothing where who uses the resource itself is not known.
+        grew says nothing where who uses the resource itself is not known. ``metric`` is the one
+        that is to be explained, where it is known.
         """
         family = SAME_FAMILY.get(family, family)
-        for resource in EXPLAINED_BY.get(family, ("cpu",)):
-            own = resource == family
+        for resource in explained_by(family, metric):
+            own = resource == family or resource in _USES
             least = LEAST_GROWTH if own else LEAST_FOREIGN_GROWTH
             found = self._grown(resource, told, LEAST_CROWD if resource == "process" else least)
             named = [one for _, one in found if own or one.name not in busy]
@@ -134,11 +156,27 @@ class Usages:
         return grown
 
 
-def wanted(families: Sequence[str]) -> set[str]:
-    """Return the resources of which a fresh reading of usage would explain these families."""
+def explained_by(family: str, metric: str = "") -> tuple[str, ...]:
+    """Return the resources whose usage explains a series of a family, best first."""
+    for end, resources in EXPLAINED_EXACTLY.items():
+        if metric.endswith(end):
+            return resources
+    return EXPLAINED_BY.get(SAME_FAMILY.get(family, family), ("cpu",))
+
+
+def is_exact(metric: str) -> bool:
+    """Say whether a metric tells of one use in particular."""
+    return metric.endswith(tuple(EXPLAINED_EXACTLY))
+
+
+def wanted(families: Sequence[str], metrics: Sequence[str] = ()) -> set[str]:
+    """Return the resources of which a fresh reading of usage would explain these families.
+
+    ``metrics`` are the series' names, one for each family, where they are known.
+    """
     found: set[str] = set()
-    for family in families:
-        found.update(EXPLAINED_BY.get(SAME_FAMILY.get(family, family), ("cpu",)))
+    for family, metric in zip_longest(families, metrics, fillvalue=""):
+        found.update(explained_by(family, metric))
     return found
 
 
@@ -204,9 +242,23 @@ def _with_reason(one: Suspect, resource: str, usual: float) -> Suspect:
 _RESOURCES = {
     "cpu": "the CPU",
     "disk": "the disk traffic",
+    "files": "all open files",
+    "forks": "all new processes",
     "gpu": "the GPU",
     "network": "the network traffic",
     "process": "all processes",
+    "space": "what open files grew by",
+    "stopped": "all stopped processes",
+    "system": "the CPU's time in the kernel",
+}
+
+
+#: Uses that are counted in things, for a sentence.
+_COUNTED = {
+    "files": "open files",
+    "forks": "new processes",
+    "stopped": "stopped processes",
+    "system": "cpu in the kernel",
 }
 
 
@@ -222,7 +274,8 @@ def _fold(usages: Sequence[Usage]) -> dict[str, tuple[Suspect, ...]]:
         first = members[0]
         text = first.text
         if len(members) > 1:
-            text = f"{share:.0%} of this host's {resource} with {len(members)} processes"
+            of = _COUNTED.get(resource, resource)
+            text = f"{share:.0%} of this host's {of} with {len(members)} processes"
             text = text.replace("%", " %", 1)
         folded.setdefault(resource, []).append(
             Suspect(kind=kind, name=name, id=first.id, share=min(share, 1.0), text=text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,7 +22,10 @@ LONGEST = 4096
 #: Descriptors counted one by one at most, where the kernel does not tell their number.
 COUNTED = 20_000
 #: Scans after which a limit is read again though it is far.
-LIMIT_SCANS = 30
+LIMIT_SCANS = 60
+#: Processes whose open files are counted anew per scan to know who holds most, where the kernel
+#: tells the number and where it does not; at the first scan more, to have a start.
+HOLDERS, HOLDERS_COUNTED, HOLDERS_FIRST = 256, 32, 2048
 _OPEN_FILES = b"\nMax open files "
 
 
@@ -109,12 +112,15 @@ class OpenFiles:
         self._told: bool | None = None
         self._limits: dict[int, int | None] = {}
         self._scans = 0
+        #: How many each process held when that was looked at last, by pid.
+        self.held: dict[int, int] = {}
 
     def begin(self, proc: str, ended: Iterable[Process]) -> None:
         """Begin a scan: forget who ended; find out at the first whether the kernel counts."""
         self._scans += 1
         for one in ended:
             self._limits.pop(one.pid, None)
+            self.held.pop(one.pid, None)
         if self._told is None:
             try:
                 # Since Linux 6.2 the size of the folder is the number of descriptors.
@@ -139,6 +145,19 @@ class OpenFiles:
             return None
         return found if found <= COUNTED else None
 
+    def follow(self, proc: str, whom: Sequence[Process]) -> None:
+        """Count anew what these hold, in this order as far as there is room.
+
+        Who opens a file does something, so those that did nothing hold what they held.
+        """
+        most = HOLDERS if self._told else HOLDERS_COUNTED
+        if self._scans == 1 and self._told:
+            most = HOLDERS_FIRST
+        for one in whom[:most]:
+            held = self.count(proc, one.pid)
+            if held is not None:
+                self.held[one.pid] = held
+
     def limit(self, proc: str, pid: int, held: int) -> int | None:
         """Return how many descriptors a process may hold; None without a limit.
 
@@ -156,14 +175,14 @@ def octets_moved(proc: str, pid: int) -> Octets | None:
 
     Those of its reaped children are part of them.
     """
-    text = b"\n" + _read(f"{proc}/{pid}/io")
+    text = b"\n" + read_text(f"{proc}/{pid}/io")
     read, written = number_after(text, b"\nread_bytes:"), number_after(text, b"\nwrite_bytes:")
     return None if read is None or written is None else Octets(read, written)
 
 
 def file_limit(proc: str, pid: int) -> int | None:
     """Return the soft limit of open files; None when there is none, or it is not readable."""
-    text = b"\n" + _read(f"{proc}/{pid}/limits")
+    text = b"\n" + read_text(f"{proc}/{pid}/limits")
     begin = text.find(_OPEN_FILES)
     words = text[begin + len(_OPEN_FILES) :].split(None, 1) if begin >= 0 else []
     values = numbers(words[:1])
@@ -172,11 +191,12 @@ def file_limit(proc: str, pid: int) -> int | None:
 
 def command_line(proc: str, pid: int) -> str:
     """Return the command line, its arguments with a space between; empty when there is none."""
-    text = _read(f"{proc}/{pid}/cmdline").rstrip(b"\0 ").replace(b"\0", b" ")
+    text = read_text(f"{proc}/{pid}/cmdline").rstrip(b"\0 ").replace(b"\0", b" ")
     return text.decode("utf-8", "replace")
 
 
-def _read(path: str) -> bytes:
+def read_text(path: str) -> bytes:
+    """Return the beginning of a small file; empty when it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -35,11 +35,27 @@ ANCESTORS = 64
 KERNEL_THREAD = 0x00200000
 #: The process that orphans are given to.
 INIT = 1
+#: What the kernel's letters mean.
+STATES = {
+    "R": "running",
+    "S": "sleeping",
+    "I": "sleeping",
+    "D": "blocked",
+    "T": "stopped",
+    "t": "stopped",
+    "Z": "defunct",
+    "X": "defunct",
+}
 _OPEN = os.O_RDONLY | os.O_CLOEXEC
 
 
 class Process(msgspec.Struct, frozen=True, gc=False):
-    """One process as /proc/PID/stat has it: times in clock ticks, ``resident`` in pages."""
+    """One process as /proc/PID/stat has it: times in clock ticks, ``resident`` in pages.
+
+    ``cpu`` is all of its own, ``system`` the part of that in the kernel.
+    ``faults`` are the pages it touched for the first time, ``child_faults`` those of its reaped
+    children; ``has_terminal``: somebody may have stopped it there.
+    """
 
     pid: int
     name: str
@@ -51,6 +67,10 @@ class Process(msgspec.Struct, frozen=True, gc=False):
     threads: int
     start: int
     resident: int
+    faults: int = 0
+    child_faults: int = 0
+    has_terminal: bool = False
+    system: int = 0
 
 
 class Executable(msgspec.Struct, gc=False):
@@ -257,10 +277,11 @@ def parse_stat(pid: int, text: bytes) -> Process | None:
     fields = text[end + 1 :].split(None, 22)
     if begin < 0 or end < begin or len(fields) < 22 or len(fields[0]) != 1:
         return None
-    values = numbers([fields[at] for at in (1, 6, 11, 12, 13, 14, 17, 19, 21)])
+    values = numbers([fields[at] for at in (1, 6, 7, 8, 11, 12, 13, 14, 17, 19, 21)])
     if values is None:
         return None
-    parent, flags, user, system, children_user, children_system, threads, start, resident = values
+    parent, flags, faults, child_faults, user, system = values[:6]
+    children_user, children_system, threads, start, resident = values[6:]
     name = text[begin + 1 : end]
     is_kernel = bool(flags & KERNEL_THREAD)
     if is_kernel:
@@ -277,6 +298,10 @@ def parse_stat(pid: int, text: bytes) -> Process | None:
         threads=threads,
         start=start,
         resident=resident,
+        faults=faults,
+        child_faults=child_faults,
+        system=system,
+        has_terminal=fields[4] != b"0",
     )
 
 
@@ -315,3 +340,28 @@ def cpu_spent(changes: Changes) -> dict[int, int]:
         if ticks:
             spent[pid] = ticks
     return spent
+
+
+def child_faults(changes: Changes) -> dict[int, int]:
+    """Return the page faults of children that began and ended since the previous scan, by parent.
+
+    Each process has some dozens at the least, so they tell who starts many short-lived ones. What
+    was counted of children seen alive is not theirs; orphans of the first process have no parent.
+    """
+    known = Counter[int]()
+    for old, reaper in reaped(changes.ended):
+        known[reaper] += old.faults + old.child_faults
+    grown = [(new.pid, new.child_faults) for new in changes.appeared]
+    grown += [(new.pid, new.child_faults - old.child_faults) for old, new in changes.changed]
+    left = {pid: faults - known[pid] for pid, faults in grown if pid != INIT}
+    return {pid: faults for pid, faults in left.items() if faults > 0}
+
+
+def system_spent(changes: Changes) -> dict[int, int]:
+    """Return the ticks that processes themselves spent in the kernel since the previous scan.
+
+    That is where the work of the network is done, and of filesystems.
+    """
+    spent = {new.pid: new.system for new in changes.appeared}
+    spent |= {new.pid: new.system - old.system for old, new in changes.changed}
+    return {pid: ticks for pid, ticks in spent.items() if ticks > 0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import nlargest
 
 from vedette.api import Usage
@@ -16,6 +16,9 @@ LEAST_SHARE = 0.005
 LEAST_IO = 64 * 1024
 #: Processes whose /proc/PID/io is read: at the first scan, to have a start, and at any later one.
 IO_FIRST, IO_MOST = 512, 64
+#: Page faults per second of children that ended, under which nobody is a suspect for starting
+#: processes: some five a second.
+LEAST_FAULTS = 300
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 Processes = Mapping[int, Process]
@@ -30,6 +33,17 @@ def cpu_suspects(
         if share >= LEAST_SHARE:
             text = f"{share * 100:.0f} % of {cpus} core{'s' if cpus > 1 else ''}"
             yield Usage("cpu", "process", processes[pid].name, str(pid), share, text)
+
+
+def system_suspects(
+    processes: Processes, spent: Mapping[int, int], capacity: float, cpus: int
+) -> Iterator[Usage]:
+    """Yield the processes that the kernel worked most for; as for the CPU as a whole."""
+    for pid in nlargest(SUSPECTS, spent, key=lambda pid: spent[pid]):
+        share = min(1.0, spent[pid] / capacity)
+        if share >= LEAST_SHARE:
+            text = f"{share * 100:.0f} % of {cpus} core{'s' if cpus > 1 else ''} in the kernel"
+            yield Usage("system", "process", processes[pid].name, str(pid), share, text)
 
 
 def memory_suspects(processes: Processes, pages: float, page: int) -> Iterator[Usage]:
@@ -65,6 +79,55 @@ def crowd_suspects(executables: Mapping[str, Executable]) -> Iterator[Usage]:
         if crowd[name] > 1:
             share, text = crowd[name] / total, f"{crowd[name]} processes"
             yield Usage("process", "process", name, "", share, text)
+
+
+def space_suspects(
+    processes: Processes, grown: Mapping[int, int], elapsed: float
+) -> Iterator[Usage]:
+    """Yield the processes whose open files grew most in ``elapsed`` seconds, in bytes."""
+    total = sum(grown.values())
+    for pid in nlargest(SUSPECTS, grown, key=lambda pid: grown[pid]):
+        rate = grown[pid] / elapsed
+        if rate >= LEAST_IO:
+            text = f"{amount(rate)}/s into open files"
+            yield Usage("space", "process", processes[pid].name, str(pid), grown[pid] / total, text)
+
+
+def file_suspects(processes: Processes, held: Mapping[int, int]) -> Iterator[Usage]:
+    """Yield the processes that hold most open files; ``held`` says how many, by pid."""
+    total = sum(held.values())
+    for pid in nlargest(SUSPECTS, held, key=lambda pid: held[pid]):
+        share = held[pid] / max(total, 1)
+        if share >= LEAST_SHARE and pid in processes:
+            yield Usage(
+                "files", "process", processes[pid].name, str(pid), share, f"{held[pid]} open files"
+            )
+
+
+def fork_suspects(
+    processes: Processes, faults: Mapping[int, int], created: int, elapsed: float
+) -> Iterator[Usage]:
+    """Yield the processes that started most short-lived ones, by the page faults of those.
+
+    ``created`` is how many were started by all in ``elapsed`` seconds.
+    """
+    total = sum(faults.values())
+    for pid in nlargest(SUSPECTS, faults, key=lambda pid: faults[pid]):
+        if faults[pid] >= LEAST_FAULTS * elapsed:
+            share = faults[pid] / total
+            text = f"about {max(1, created * share / elapsed):.0f} processes a second"
+            yield Usage("forks", "process", processes[pid].name, str(pid), share, text)
+
+
+def stopped_suspects(stopped: Sequence[Process]) -> Iterator[Usage]:
+    """Yield the processes that are stopped."""
+    for one in sorted(stopped, key=lambda one: one.cpu, reverse=True)[:SUSPECTS]:
+        yield Usage("stopped", "process", one.name, str(one.pid), 1 / len(stopped), "stopped")
+
+
+def stopped(processes: Processes) -> list[Process]:
+    """Return who was stopped by a signal, and not by somebody at a terminal, or a debugger."""
+    return [one for one in processes.values() if one.state == "T" and not one.has_terminal]
 
 
 def io_candidates(processes: Processes, spent: Mapping[int, int] | None) -> list[Process]:

@@ -173,7 +173,7 @@ class Cpu(Collector):
         "{process}",
         "Processes and threads created since boot.",
         resource="process",
-        alarm="never",
+        alarm="high",
     )
     runnable = updown(
         "vedette.process.runnable",

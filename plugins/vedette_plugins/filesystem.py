@@ -91,7 +91,7 @@ class Filesystem(Collector):
     name = "filesystem"
     Config = FilesystemConfig
     source = "statvfs(2) for the mounts of /proc/self/mountinfo"
-    interval_s = 10.0
+    interval_s = 5.0
     may_block = "seldom"
     timeout_s = 5.0
 
@@ -137,6 +137,14 @@ class Filesystem(Collector):
         alarm="high",
         limit=1.0,
     )
+    growth = gauge(
+        "vedette.filesystem.inodes.growth",
+        "{inode}/s",
+        "Inodes more in use than at the previous reading, per second; 0 when there are fewer.",
+        _PLACE,
+        resource="filesystem",
+        alarm="high",
+    )
     read_only = gauge(
         "vedette.filesystem.read_only",
         "1",
@@ -176,6 +184,8 @@ class Filesystem(Collector):
         self._chosen: tuple[Chosen, ...] = ()
         self._omitted = 0
         self._slow: set[Target] = set()
+        #: Inodes in use at the last answer of each mount, and when that was.
+        self._inodes: dict[Target, tuple[int, float]] = {}
         #: The last answer of each mount, and what it gave.
         self._told: dict[Target, tuple[os.statvfs_result, list[Sample]]] = {}
 
@@ -217,7 +227,18 @@ class Filesystem(Collector):
         told = self._told.get(one.target)
         if told is None or told[0] != answer:
             told = self._told[one.target] = answer, self._figures(one, answer)
-        return told[1]
+        return told[1] + self._growth(one, answer)
+
+    def _growth(self, one: Chosen, answer: os.statvfs_result) -> list[Sample]:
+        if not 0 < answer.f_files >= answer.f_ffree:
+            return []
+        used, now = answer.f_files - answer.f_ffree, self.monotonic()
+        before = self._inodes.get(one.target)
+        self._inodes[one.target] = used, now
+        if before is None or now <= before[1]:
+            return []
+        more = max(0, used - before[0])
+        return [self.growth(more / (now - before[1]), *one.place)]
 
     def _figures(self, one: Chosen, answer: os.statvfs_result) -> list[Sample]:
         place = one.place
@@ -256,6 +277,7 @@ class Filesystem(Collector):
             self._omitted = len(wanted) - len(self._chosen)
             self._slow &= {one.target for one in self._chosen}
             self._told.clear()
+            self._inodes.clear()
         return self._chosen
 
 

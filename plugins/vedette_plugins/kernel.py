@@ -47,7 +47,7 @@ class Kernel(Collector):
 
     name = "kernel"
     source = "/proc/sys"
-    interval_s = 10.0
+    interval_s = 1.0
     may_block = False
 
     uptime = gauge(
@@ -74,8 +74,12 @@ class Kernel(Collector):
         alarm="never",
         source="/run/reboot-required",
     )
-    handles = _detail(
-        "vedette.kernel.file_handles.usage", "{file}", "Open files of the whole host."
+    handles = updown(
+        "vedette.kernel.file_handles.usage",
+        "{file}",
+        "Open files of the whole host.",
+        resource="kernel",
+        alarm="high",
     )
     handles_limit = _detail(
         "vedette.kernel.file_handles.limit",

@@ -85,6 +85,12 @@ DEFAULT_RULES = (
         hold=Duration(30),
         text="the host reads memory back from swap: it is short of memory",
     ),
+    Rule(
+        metric="vedette.process.stopped",
+        above=1.0,
+        hold=Duration(5),
+        text="a process was stopped by a signal and does nothing",
+    ),
 )
 
 

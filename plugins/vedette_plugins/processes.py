@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nlargest
 from typing import Annotated
@@ -30,20 +30,34 @@ from msgspec import Meta
 
 from vedette.api import Collector, Sample, Unavailable, Usage, counter, gauge, hookimpl, updown
 from vedette_plugins._process_details import Octets, OpenFiles, Traffic, resident_pages
-from vedette_plugins._process_table import Changes, Table, cpu_spent
+from vedette_plugins._process_space import Fillers
+from vedette_plugins._process_table import (
+    STATES,
+    Changes,
+    Table,
+    child_faults,
+    cpu_spent,
+    system_spent,
+)
 from vedette_plugins._procfs import LONGEST_TEXT, KernelFile, number_after, numbers
 from vedette_plugins._suspects import (
     LEAST_IO,
     cpu_suspects,
     crowd_suspects,
     disk_suspects,
+    file_suspects,
+    fork_suspects,
     io_candidates,
     memory_suspects,
+    space_suspects,
+    stopped,
+    stopped_suspects,
+    system_suspects,
 )
 from vedette_plugins._watched import WATCHES_MAX, YOUNG_S, Scanned, Watches, WatchSeries
 
 #: Scans for which an executable stays among the series after it left the top.
-HOLD = 30
+HOLD = 60
 #: Of one CPU: below this share an executable does not enter the top by CPU.
 LEAST_CPU = 0.01
 #: Of an executable with more processes than this the open files are not counted.
@@ -52,18 +66,9 @@ FILES_MOST = 20
 LIMITS = ("sys/kernel/threads-max", "sys/kernel/pid_max")
 #: Seconds; no host runs for 30,000 years.
 UPTIME_MAX = 1e12
+#: A scan that comes sooner after the last than this part of the interval was asked for.
+OFF_SCHEDULE = 0.9
 KIB = 1024
-
-STATES = {
-    "R": "running",
-    "S": "sleeping",
-    "I": "sleeping",
-    "D": "blocked",
-    "T": "stopped",
-    "t": "stopped",
-    "Z": "defunct",
-    "X": "defunct",
-}
 
 
 class ProcessesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,9 +109,9 @@ class Processes(WatchSeries, Collector):
     name = "processes"
     Config = ProcessesConfig
     source = "/proc/PID/stat"
-    interval_s = 10.0
+    interval_s = 5.0
     may_block = "seldom"
-    explains = ("cpu", "memory", "disk", "process")
+    explains = ("cpu", "memory", "disk", "process", "files", "forks", "space", "stopped", "system")
 
     count = updown(
         "system.process.count",
@@ -124,6 +129,13 @@ class Processes(WatchSeries, Collector):
         ["process.state"],
         resource="process",
         alarm="never",
+    )
+    stopped = updown(
+        "vedette.process.stopped",
+        "{process}",
+        "Processes stopped by a signal that have no terminal, so not by somebody at one.",
+        resource="process",
+        alarm="high",
     )
     threads = updown(
         "vedette.process.threads",
@@ -188,11 +200,13 @@ class Processes(WatchSeries, Collector):
         self._kernel = {name: KernelFile(name, one_record=True) for name in names}
         self._table = Table()
         self._scanned_at = float("nan")
+        self._created = deque([0], maxlen=2)
         self._largest: dict[str, int] = {}
         self._movers: dict[str, int] = {}
         self._octets: dict[str, Octets] = {}
         self._traffic = Traffic()
         self._files = OpenFiles()
+        self._fillers = Fillers()
         self._watches = Watches(config.watch)
 
     def probe(self) -> None:
@@ -221,9 +235,31 @@ class Processes(WatchSeries, Collector):
             yield from self.of_watch(watch, scanned, self._files)
         if spent is not None:
             yield from cpu_suspects(table.processes, spent, capacity, cpus)
+            yield from system_suspects(table.processes, system_spent(changes), capacity, cpus)
         yield from memory_suspects(table.processes, memory / self.page, self.page)
         yield from disk_suspects(table.processes, moved, elapsed)
         yield from crowd_suspects(table.executables)
+        yield from self._suspects(changes, elapsed, spent)
+
+    def _suspects(
+        self, changes: Changes, elapsed: float, spent: Mapping[int, int] | None
+    ) -> Iterator[Usage]:
+        """Yield who holds files, starts processes, and stands still."""
+        processes, proc = self._table.processes, self.host.proc
+        moving = [*changes.appeared, *(new for _, new in changes.changed)]
+        users = [one for one in moving if not one.is_kernel]
+        users.sort(key=lambda one: (spent or {}).get(one.pid, 0), reverse=True)
+        self._files.follow(proc, users)
+        yield from file_suspects(processes, self._files.held)
+        # Off schedule is when somebody asks who it is.
+        if elapsed < OFF_SCHEDULE * self.interval_s:
+            grown = self._fillers.grown(proc, processes, users)
+            yield from space_suspects(processes, grown, elapsed)
+        if spent is not None:
+            before, created = self._created
+            faults = child_faults(changes)
+            yield from fork_suspects(processes, faults, max(0, created - before), elapsed)
+        yield from stopped_suspects(stopped(processes))
 
     def close(self) -> None:
         self._table.close()
@@ -233,20 +269,21 @@ class Processes(WatchSeries, Collector):
     def _capacity(self) -> tuple[int, int]:
         """Return the number of CPUs and the bytes of RAM of this host."""
         proc = self.host.proc
-        cpus = self._kernel["stat"].read(proc).count(b"\ncpu")
+        stat = self._kernel["stat"].read(proc)
+        cpus = stat.count(b"\ncpu")
+        self._created.append(number_after(stat, b"\nprocesses ") or 0)
         memory = number_after(b"\n" + self._kernel["meminfo"].read(proc), b"\nMemTotal:")
         if not cpus or not memory:
             raise Unavailable(f"{proc} does not say how many CPUs or how much RAM")
         return cpus, memory * KIB
 
-    def _number(self, name: str) -> int | None:
-        """Return the whole number that a file begins with; None when it has none."""
+    def _number(self, name: str) -> int:
+        """Return the whole number that a file begins with; 0 when it has none."""
         try:
             text = self._kernel[name].read(self.host.proc)
         except (Unavailable, OSError):
-            return None
-        values = numbers(text.split(None, 1)[:1])
-        return values[0] if values else None
+            return 0
+        return (numbers(text.split(None, 1)[:1]) or [0])[0]
 
     def _uptime(self) -> float | None:
         """Return the seconds since the host was started; None when that is not told."""
@@ -265,9 +302,9 @@ class Processes(WatchSeries, Collector):
         yield self.count(states["defunct"], "defunct")
         for state in ("running", "blocked", "stopped"):
             yield self.passing(states[state], state)
+        yield self.stopped(len(stopped(table.processes)))
         yield self.threads(table.threads)
-        limits = [limit for name in LIMITS if (limit := self._number(name))]
-        if limits:
+        if limits := list(filter(None, map(self._number, LIMITS))):
             yield self.threads_share(min(1.0, table.threads / min(limits)))
 
     def _executables(

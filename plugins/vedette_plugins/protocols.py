@@ -58,7 +58,7 @@ class Protocols(Collector):
         "{connection}",
         "Connections open at the moment of reading; newer kernels include those the peer closed.",
         resource="network",
-        alarm="never",
+        alarm="high",
     )
     segments = _total(
         "vedette.tcp.segments",

@@ -31,11 +31,13 @@ from vedette.backtest import series_of
 from vedette.config import load
 from vedette.correlate import Correlator
 from vedette.csv_series import Readings, read
+from vedette.detection import Judged
 from vedette.models import Base, Lifecycle, Plan
 from vedette.models.catalogue import DIRECTORY
 from vedette.models.history import entries, verify
-from vedette.pipeline import Judged, Pipeline, Settings
+from vedette.pipeline import Pipeline
 from vedette.registry import discover
+from vedette.settings import Settings
 from vedette.table import SeriesTable
 
 #: An option that no detector has: this one cries wolf every so many ticks, for so many.
@@ -201,7 +203,7 @@ def _life(host: Host) -> int:
     models.promote(worse, force=True)
     host.run(0.78, 0.9)
     show("wolf taken back", models.champions()[name] == champion, host.status(worse))
-    host.pipeline._save_learned()
+    host.pipeline.detection.save()
     with tempfile.TemporaryDirectory() as directory:
         shutil.copytree(host.state_dir, directory, dirs_exist_ok=True)
         host.scores.clear()

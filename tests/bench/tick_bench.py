@@ -25,7 +25,8 @@ import numpy as np
 
 from vedette.api import Frame, Instrument
 from vedette.correlate import Correlator
-from vedette.pipeline import Pipeline, Settings
+from vedette.pipeline import Pipeline
+from vedette.settings import Settings
 from vedette.table import SeriesTable
 from vedette_plugins.level import Level, LevelConfig
 from vedette_plugins.robust import Robust, RobustConfig
@@ -107,7 +108,9 @@ def run(series: int, ticks: int, seed: int, state_dir: Path) -> dict[str, float]
         "window_close_ms": round(float(np.median(closes)), 2),
         "report_bytes_raw": spool.bytes // max(1, len(closes)),
         "state_bytes_per_series": sum(
-            array.nbytes for held in pipeline.learned.arrays.values() for array in held.values()
+            array.nbytes
+            for held in pipeline.detection.learned.arrays.values()
+            for array in held.values()
         )
         // pipeline.table.capacity,
         "incidents": len(pipeline.view.incidents),

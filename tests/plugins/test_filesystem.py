@@ -371,3 +371,15 @@ def test_the_root_of_this_host_reads_as_psutil_reads_it(
     if figures.f_files:
         used = figures.f_files - figures.f_ffree
         assert mine["system.filesystem.inodes.usage"] == pytest.approx(used, rel=0.01)
+
+
+def test_files_made_are_told_per_second_from_the_second_reading_on(
+    here: Callable[..., Any],
+) -> None:
+    now, key = here(ROOT), f"vedette.filesystem.inodes.growth{{{PLACE}}}"
+    seen = []
+    for free, after_s in ((900, 5.0), (400, 5.0), (400, 5.0), (450, 2.0)):
+        figures = (4096, 4096, 100, 50, 50, 1000, free, free, 0, 255)
+        now.collector.statvfs = lambda path, figures=figures: os.statvfs_result(figures)
+        seen.append(now.values(after_s).get(key))
+    assert seen == [None, 100.0, 0.0, 0.0]

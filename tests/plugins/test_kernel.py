@@ -132,8 +132,9 @@ def test_a_link_out_of_the_hosts_root_is_not_followed(stage: Callable[..., Any])
     assert here.values()[REBOOT] == 0
 
 
-def test_only_faults_and_a_lack_of_file_handles_can_raise_a_finding() -> None:
+def test_only_faults_and_open_files_can_raise_a_finding() -> None:
     assert {one.name for one in Kernel.instruments() if one.alarm != "never"} == {
+        "vedette.kernel.file_handles.usage",
         "vedette.kernel.file_handles.utilization",
         "vedette.kernel.hung_tasks",
         "vedette.kernel.oopses",

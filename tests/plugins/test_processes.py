@@ -40,9 +40,16 @@ def table(*processes: Process) -> dict[int, Process]:
     return {one.pid: one for one in processes}
 
 
-def line(pid: int, name: bytes, *, cpu: int = 0, pages: int = 1, start: int = 5) -> bytes:
-    head = b"%d (%s) S 1 1 1 0 -1 0 0 0 0 0 %d 0 0 0 20 0 1 0 %d 0 %d"
-    return head % (pid, name, cpu, start, pages) + b" 0" * 28 + b"\n"
+def line(
+    pid: int, name: bytes, *, cpu: int = 0, pages: int = 1, start: int = 5, faults: int = 0
+) -> bytes:
+    head = b"%d (%s) S 1 1 1 0 -1 0 %d 0 0 0 %d 0 0 0 20 0 1 0 %d 0 %d"
+    return head % (pid, name, faults, cpu, start, pages) + b" 0" * 28 + b"\n"
+
+
+def children(pid: int, faults: int) -> bytes:
+    """A process whose reaped children had so many page faults."""
+    return line(pid, b"sh%d" % pid).replace(b" 0 0 0 0 0 0 0 20 ", b" %d 0 0 0 0 0 0 20 " % faults)
 
 
 def lay(here: Any, *lines: bytes) -> None:
@@ -208,6 +215,68 @@ def test_a_crowd_of_one_name_is_a_suspect_for_the_number_of_processes(
     ]
 
 
+def test_who_holds_most_open_files_is_a_suspect_for_them(stage: Callable[..., Any]) -> None:
+    here = stage(Processes)
+    lay(here, line(5, b"leak", cpu=1), line(6, b"calm"))
+    here.write("proc/6/fd/0", b"")
+    for opened in range(3):
+        here.write(f"proc/5/fd/{opened}", b"")
+    assert usages(here.read(), "files") == [
+        Usage("files", "process", "leak", "5", 0.75, "3 open files"),
+        Usage("files", "process", "calm", "6", 0.25, "1 open files"),
+    ]
+    # Who did nothing holds what it held, and is not looked at again.
+    lay(here, line(5, b"leak", cpu=2), line(6, b"calm"))
+    for opened in range(3, 9):
+        here.write(f"proc/5/fd/{opened}", b"")
+        here.write(f"proc/6/fd/{opened}", b"")
+    assert [one.text for one in usages(here.read(), "files")] == ["9 open files", "1 open files"]
+
+
+def test_who_starts_many_processes_is_a_suspect_though_none_of_them_is_ever_seen(
+    stage: Callable[..., Any],
+) -> None:
+    here = stage(Processes)
+    seen = []
+    for scan in range(2):
+        lay(here, *(children(pid, faults * scan) for pid, faults in ((5, 36000), (6, 4000))))
+        here.write("proc/stat", b"cpu  1 1 1 1\ncpu0 1 1 1 1\nprocesses %d\n" % (7 + 800 * scan))
+        seen.append(usages(here.read(10.0), "forks"))
+    assert seen == [
+        [],
+        [
+            Usage("forks", "process", "sh5", "5", 0.9, "about 72 processes a second"),
+            Usage("forks", "process", "sh6", "6", 0.1, "about 8 processes a second"),
+        ],
+    ]
+
+
+def test_a_child_that_was_seen_alive_is_no_short_lived_one(stage: Callable[..., Any]) -> None:
+    here = stage(Processes)
+    lay(here, children(5, 0), line(6, b"cc", faults=90_000).replace(b" S 1 ", b" S 5 "))
+    here.read(10.0)
+    (here.folder / "proc/6/stat").unlink()
+    lay(here, children(5, 90_100))
+    assert usages(here.read(10.0), "forks") == []
+
+
+def test_who_is_stopped_is_told_unless_it_has_a_terminal(stage: Callable[..., Any]) -> None:
+    here, key = stage(Processes), "vedette.process.stopped"
+    lay(here, line(5, b"web"), line(6, b"vim"))
+    assert here.values()[key] == 0
+    web = line(5, b"web", cpu=3).replace(b" S ", b" T ")
+    vim = line(6, b"vim").replace(b" S 1 1 1 0 ", b" T 1 1 1 34816 ")
+    lay(here, web, vim, line(7, b"traced").replace(b" S ", b" t "))
+    reading = here.read()
+    (count,) = [
+        one.value
+        for one in reading
+        if isinstance(one, Sample) and one.series.instrument.name == key
+    ]
+    assert count == 1
+    assert usages(reading, "stopped") == [Usage("stopped", "process", "web", "5", 1.0, "stopped")]
+
+
 def test_an_empty_process_table_is_unavailable(stage: Callable[..., Any]) -> None:
     here = stage(Processes)
     lay(here)
@@ -273,3 +342,24 @@ def test_threads_are_a_share_of_the_lower_limit(stage: Callable[..., Any]) -> No
 )
 def test_amounts_read_as_a_person_writes_them(octets: float, text: str) -> None:
     assert amount(octets) == text
+
+
+def test_whose_open_files_grow_is_looked_at_when_somebody_asks(
+    stage: Callable[..., Any], tmp_path: Path
+) -> None:
+    here = stage(Processes)
+    mounts = b"27 1 254:0 / / rw - ext4 /dev/vda rw\n28 1 0:44 / /mnt rw - nfs4 server:/ rw\n"
+    here.write("proc/self/mountinfo", mounts)
+    for pid, mount, flags in ((5, 27, "0100001"), (6, 28, "0100001"), (7, 27, "0100000")):
+        here.write(
+            f"proc/{pid}/fdinfo/3", b"pos:\t0\nflags:\t%s\nmnt_id:\t%d\n" % (flags.encode(), mount)
+        )
+        here.write(f"proc/{pid}/fd/3", b"")
+    seen = []
+    for scan, after_s in enumerate((5.0, 5.0, 1.0, 2.0, 5.0)):
+        lay(here, *(line(pid, b"p%d" % pid, cpu=scan) for pid in (5, 6, 7)))
+        for pid in (5, 6, 7):
+            here.write(f"proc/{pid}/fd/3", b"x" * 2**19 * scan)
+        seen.append([(one.name, one.share) for one in usages(here.read(after_s), "space")])
+    # At the first look there is nothing to compare with; on schedule nobody is looked at.
+    assert seen == [[], [], [], [("p5", 1.0)], []]

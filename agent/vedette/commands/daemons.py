@@ -30,6 +30,9 @@ PR_SET_NAME = 15
 
 def run(options: argparse.Namespace) -> int:
     """Run the agent until SIGTERM or SIGINT."""
+    from vedette.lean import run_lean
+
+    run_lean()
     _named("vedette")
     # An idle BLAS thread per core costs more at start than everything else; the arrays here are
     # small. It is read when numpy is loaded, which has not happened yet.

@@ -114,6 +114,8 @@ class Load:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=keep,
+                # Without a terminal: who is stopped at one was stopped by somebody there.
+                start_new_session=True,
             )
         )
 

@@ -26,12 +26,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from vedette.api import Frame
 from vedette.lanes.account import Account, AgentCost
+from vedette.lanes.assignment import SHARED, UNHURRIED, Assignment
 from vedette.lanes.budget import Budget
 from vedette.lanes.lane import Deliver, Lane, Work
 from vedette.lanes.metrics import OF_THE_AGENT, PER_COLLECTOR, RunnerMetrics
 from vedette.lanes.rota import Rota
-from vedette.lanes.runner import SHARED, UNHURRIED, Assignment, CollectorStatus, Runner
+from vedette.lanes.runner import Runner
 from vedette.lanes.schedule import TickScheduler
+from vedette.lanes.status import CollectorStatus
 
 __all__ = ["AgentCost", "Assignment", "Budget", "CollectorStatus", "Lanes", "RunnerMetrics"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from vedette.api import Collector, NoConfig, Sample, counter, gauge
 from vedette.lanes.account import AgentCost
-from vedette.lanes.runner import CollectorStatus
+from vedette.lanes.status import CollectorStatus
 
 #: The most series there can be for one collector, and for the agent.
 PER_COLLECTOR, OF_THE_AGENT = 8, 1

@@ -20,22 +20,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from vedette.api import Collector, Frame, Isolation, Unavailable
+from vedette.api import Frame, Unavailable
+from vedette.lanes.assignment import SHARED, UNHURRIED, Assignment
 from vedette.lanes.budget import most_stretch
-from vedette.lanes.isolation import ProcessCollector
 from vedette.lanes.reading import Late, Reader, Reading, printable, reason_of
+from vedette.lanes.status import CollectorStatus, State
+
+if TYPE_CHECKING:
+    from vedette.lanes.isolation import ProcessCollector
 
 log = logging.getLogger(__name__)
 
-State = Literal["starting", "ok", "resting", "failing", "stuck", "stopped"]
-
 S = 1_000_000_000
-#: The lanes of many: of collectors that cannot block, and of those that seldom do.
-SHARED, UNHURRIED = "shared", "unhurried"
 #: Deadline in the shared lane, where one collector makes the others wait.
 SHARED_TIMEOUT_S = 0.1
 #: In the unhurried lane a reading may take longer, but not often, and nobody waits longer than that
@@ -53,79 +53,6 @@ PROBE_TIMEOUT_NS = 15 * S
 SHARED_PROBE_TIMEOUT_NS = S // 2
 #: Good ticks in a row after which earlier overruns in the shared lane are forgiven.
 FORGIVEN_AFTER = 60
-
-
-class Assignment(msgspec.Struct, frozen=True):
-    """A collector and how it is to be run.
-
-    ``timeout_s`` None: the collector's own, or else half the interval, in the shared lane 100 ms.
-    ``name`` is what its frames and status carry (empty: the collector's). With ``isolation``
-    ``process`` the instance here only lends its class, configuration and host to the worker that
-    is started; ``origin`` is the module, or the path of the file, that the class comes from
-    (empty: where Python found it), and ``memory_bytes`` what the worker may occupy.
-    """
-
-    collector: Collector
-    interval_s: float
-    timeout_s: float | None = None
-    isolation: Isolation = "lane"
-    name: str = ""
-    origin: str = ""
-    memory_bytes: int = 256 << 20
-
-    @property
-    def label(self) -> str:
-        """The name of its frames and status."""
-        return self.name or self.collector.name
-
-    @property
-    def deadline_s(self) -> float | None:
-        """The deadline somebody gave it."""
-        return self.collector.timeout_s if self.timeout_s is None else self.timeout_s
-
-    @property
-    def lane(self) -> str:
-        """The lane it begins in."""
-        if self.isolation != "lane" or self.collector.may_block is True:
-            return self.label
-        return UNHURRIED if self.collector.may_block else SHARED
-
-
-class CollectorStatus(msgspec.Struct, frozen=True):
-    """How a collector is doing; counters since the agent's start.
-
-    ``interval_s`` is how often it runs now, ``configured_s`` how often it should: less often while
-    the agent's CPU budget asks for it. ``ticks`` counts calls, ``skipped`` ticks at which its lane
-    was still busy, ``invalid`` readings that were none, ``cut`` those over ``max_series``.
-    ``samples`` and ``duration_s`` are those of the last tick, ``cpu_s`` is all CPU time spent in it
-    (its worker included), ``since_ns`` (Unix) when the state began; for a call that hangs, when
-    that began.
-
-    ``cpu_share`` is its share of one core over the last minute, ``tick_cpu_s`` and ``sample_cpu_s``
-    the CPU time of a tick and per reading, means over the last minutes without the agent's start;
-    None until there are some.
-    """
-
-    name: str
-    state: State
-    reason: str
-    interval_s: float
-    lane: str
-    ticks: int
-    late: int
-    skipped: int
-    failures: int
-    invalid: int
-    samples: int
-    duration_s: float
-    cpu_s: float
-    since_ns: int
-    samples_total: int = 0
-    configured_s: float = 0.0
-    cut: int = 0
-    cpu_share: float | None = None
-    tick_cpu_s: float | None = None
-    sample_cpu_s: float | None = None
 
 
 class _Call(msgspec.Struct):
@@ -165,6 +92,8 @@ class Runner:
         self._collector = assignment.collector
         self._remote: ProcessCollector | None = None
         if assignment.isolation == "process":
+            from vedette.lanes.isolation import ProcessCollector
+
             self._collector = self._remote = ProcessCollector(
                 assignment.collector,
                 origin=assignment.origin,

@@ -69,7 +69,9 @@ class KeptReadings:
         self.cap_bytes = cap_bytes
         self._time: list[int] = []
         self._values = np.full((MINUTES, 0), np.nan, dtype=np.float32)
-        self._gone: list[tuple[str, NDArray[np.float32]]] = []
+        #: Of those that went away together: keys, the first minute that any was read in, and their
+        #: minutes from there on ``(keys, n)``.
+        self._gone: list[tuple[tuple[str, ...], int, NDArray[np.float32]]] = []
         self._series: Sequence[Series | None] = ()
         self._stock: Stock | None = None
 
@@ -92,12 +94,19 @@ class KeptReadings:
 
     def forget(self, rows: NDArray[np.intp], series: Sequence[Series]) -> None:
         """Put the minutes of series aside whose rows are no longer theirs."""
-        for row, one in zip(rows.tolist(), series, strict=True):
-            if row < self._values.shape[1]:
-                column = self._values[: len(self._time), row]
-                if len(self._gone) < GONE_MAX and np.isfinite(column).any():
-                    self._gone.append((one.key, column.copy()))
-                self._values[:, row] = np.nan
+        known = rows < self._values.shape[1]
+        gathered = self._values[: len(self._time)]
+        read = known.copy()
+        read[known] = np.isfinite(gathered[:, rows[known]]).any(axis=0)
+        room = GONE_MAX - sum(len(keys) for keys, _, _ in self._gone)
+        aside = np.flatnonzero(read)[:room]
+        if len(aside):
+            keys = tuple(series[place].key for place in aside.tolist())
+            minutes = gathered[:, rows[aside]]
+            when = np.flatnonzero(np.isfinite(minutes).any(axis=1))
+            first, end = int(when[0]), int(when[-1]) + 1
+            self._gone.append((keys, first, minutes[first:end].T.copy()))
+        self._values[:, rows[known]] = np.nan
 
     def flush(self) -> None:
         """Write what is gathered; what cannot be written is dropped and said."""
@@ -111,16 +120,22 @@ class KeptReadings:
             if row < len(self._series) and self._series[row] is not None
         ]
         keys = [one.key for row in rows if (one := self._series[row]) is not None]
-        gone = [(key, column) for key, column in self._gone if key not in set(keys)]
+        again = set(keys)
+        gone = [
+            (key, first, column)
+            for names, first, columns in self._gone
+            for key, column in zip(names, columns, strict=True)
+            if key not in again
+        ]
         values = np.full((len(rows) + len(gone), minutes), np.nan, dtype=np.float32)
         values[: len(rows)] = gathered[rows]
-        for place, (_, column) in enumerate(gone, len(rows)):
-            values[place, : len(column)] = column
+        for place, (_, first, column) in enumerate(gone, len(rows)):
+            values[place, first : first + len(column)] = column
         time = np.array(self._time, dtype=np.int64)
         self._time, self._gone = [], []
         self._values[:] = np.nan
         try:
-            self._write(time, [*keys, *(key for key, _ in gone)], values)
+            self._write(time, [*keys, *(key for key, _, _ in gone)], values)
         except OSError as error:
             log.warning("readings cannot be kept reason=%s", error.strerror)
 

@@ -1,0 +1,108 @@
+"""Find who makes a filesystem fuller: whose open files grow, from one look to the next.
+
+What a process wrote tells it late, or not at all: what is written lies in memory at first, and
+space can be taken without a write. A file that has no name any more is found here as well.
+
+Each look lists the open files of a few processes and asks the size of those that can be written, so
+it is for moments at which somebody wants to know. Files on a server, or on anything else that may
+not answer, are never asked about: the mount of each is known from /proc/PID/fdinfo.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from itertools import chain, islice
+
+from vedette_plugins._process_details import read_text
+from vedette_plugins._process_table import Process
+from vedette_plugins._procfs import number_after, numbers
+
+#: Processes looked at, and open files of each.
+PROCESSES, FILES = 64, 128
+#: A block of ``st_blocks``, whatever the filesystem's are.
+BLOCK = 512
+#: Filesystems that lie on this host.
+LOCAL = frozenset(
+    {b"bcachefs", b"btrfs", b"ext2", b"ext3", b"ext4", b"f2fs", b"jfs", b"xfs", b"zfs"}
+)
+
+File = tuple[int, int]
+
+
+class Fillers:
+    """How large open files were at the last look."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[File, int] = {}
+        self._writers: list[int] = []
+
+    def grown(
+        self, proc: str, processes: Mapping[int, Process], moving: Sequence[Process]
+    ) -> dict[int, int]:
+        """Return by how many bytes the open files of processes grew since the last look, by pid.
+
+        Looked at are those that are ``moving``, who had files to write at the last look (space is
+        taken in less time than the kernel counts), and the youngest of the others. What was not
+        open then counts from the next look on.
+        """
+        young = sorted(processes.values(), key=lambda one: one.start, reverse=True)
+        known = (processes[pid] for pid in self._writers if pid in processes)
+        whom = {one.pid: None for one in chain(moving, known, young) if not one.is_kernel}
+        before, self._sizes, self._writers = self._sizes, {}, []
+        local = local_mounts(proc)
+        grown: dict[int, int] = {}
+        for pid in islice(whom, PROCESSES):
+            sizes = open_sizes(proc, pid, local)
+            if not sizes:
+                continue
+            self._writers.append(pid)
+            more = sum(max(0, size - before.get(file, size)) for file, size in sizes.items())
+            self._sizes.update(sizes)
+            if more:
+                grown[pid] = more
+        return grown
+
+
+def local_mounts(proc: str) -> frozenset[int]:
+    """Return the numbers of the mounts that are on this host's own disks."""
+    found = set()
+    try:
+        with open(f"{proc}/self/mountinfo", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return frozenset()
+    for line in lines:
+        mount, _, source = line.partition(b" - ")
+        number = numbers(mount.split(None, 1)[:1])
+        if number and source.split(None, 1)[:1] and source.split(None, 1)[0] in LOCAL:
+            found.add(number[0])
+    return frozenset(found)
+
+
+def open_sizes(proc: str, pid: int, local: frozenset[int]) -> dict[File, int]:
+    """Return the bytes on disk of the files that a process has open to be written."""
+    sizes: dict[File, int] = {}
+    try:
+        with os.scandir(f"{proc}/{pid}/fdinfo") as entries:
+            names = [entry.name for entry in islice(entries, FILES)]
+    except OSError:
+        return sizes
+    for name in names:
+        if not _is_written(b"\n" + read_text(f"{proc}/{pid}/fdinfo/{name}"), local):
+            continue
+        try:
+            found = os.stat(f"{proc}/{pid}/fd/{name}")
+        except OSError:
+            continue
+        if stat.S_ISREG(found.st_mode):
+            sizes[found.st_dev, found.st_ino] = found.st_blocks * BLOCK
+    return sizes
+
+
+def _is_written(text: bytes, local: frozenset[int]) -> bool:
+    """Say whether an open file can be written and lies on this host, from its fdinfo."""
+    flags, mount = number_after(text, b"\nflags:"), number_after(text, b"\nmnt_id:")
+    # The flags are octal; their last digit tells how it was opened, and is the same in decimal.
+    return mount in local and flags is not None and flags % 10 & os.O_ACCMODE != os.O_RDONLY

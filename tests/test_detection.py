@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from vedette.api import Detector, Series, Usage, counter, gauge, updown
 from vedette_plugins.level import Level, LevelConfig
 from vedette_plugins.robust import Robust, RobustConfig
+from vedette_plugins.surge import Surge, SurgeConfig
 
 S = 1_000_000_000
 BUSY = gauge("vedette.cpu.busy", "1", "Busy.", resource="cpu", alarm="high", limit=1.0)
@@ -38,9 +39,13 @@ FULL = gauge(
 
 
 def detectors() -> list[Detector]:
-    return [Robust(RobustConfig()), Level(LevelConfig())]
+    return [Robust(RobustConfig()), Level(LevelConfig()), Surge(SurgeConfig())]
 
 
+STOPPED = updown("vedette.process.stopped", "{process}", "T.", resource="process", alarm="high")
+FILES = updown(
+    "vedette.kernel.file_handles.usage", "{file}", "Files.", resource="kernel", alarm="high"
+)
 OPEN = updown("vedette.tcp.established", "{connection}", "Open.", resource="network", alarm="high")
 
 
@@ -316,3 +321,65 @@ def test_what_is_counted_varies_by_chance_and_a_leak_does_not(host) -> None:
     for second in range(15):
         host.tick({connections: 30 + 20 * second + int(random.poisson(2))})
     assert [one.change for one in host.told] == ["opened"]
+
+
+def told_within(host, readings, who: list[Usage], seconds: int = 40):
+    """Make readings, one set a second, with who uses what; return the opening and its delay."""
+    began = host.now_s
+    for second in range(seconds):
+        opened = [one for one in host.tick(readings(second), who) if one.change == "opened"]
+        if opened:
+            (one,) = opened
+            return one.incident, host.now_s - began
+    raise AssertionError("nothing was told")
+
+
+def test_a_leak_of_memory_is_told_soon_with_who_leaks_however_empty_the_host_is(host) -> None:
+    source = Host()
+    learn(host, source)
+    empty = {MEMORY.series("used"): 0.03}
+    for _ in range(60):
+        host.tick(empty, usages(0))
+    leak = [Usage("memory", "process", "leak", "7", 0.03, "700 MiB")]
+    incident, delay = told_within(
+        host, lambda second: {MEMORY.series("used"): 0.03 + 0.0022 * second}, leak
+    )
+    assert delay <= 15
+    assert incident.severity == "info"
+    assert " full: full in " in incident.title
+    assert "process `leak` (pid 7) holds 700 MiB" in incident.title
+
+
+def test_a_process_that_was_stopped_is_told_as_a_warning_that_names_it(host) -> None:
+    for _ in range(120):
+        host.tick({STOPPED.series(): 0}, usages(0))
+    incident, delay = told_within(
+        host,
+        lambda second: {STOPPED.series(): 1} if second % 5 == 3 else {BUSY.series(): 0.04},
+        [Usage("stopped", "process", "web", "7", 1.0, "stopped")],
+    )
+    assert delay <= 15
+    assert incident.severity == "warning"
+    assert incident.title.startswith("A process is stopped and does nothing since")
+    assert incident.title.endswith("process `web` (pid 7) is stopped")
+
+
+def test_open_files_and_connections_that_leak_together_are_one_incident(host) -> None:
+    usual = {OPEN.series(): 20, FILES.series(): 1800}
+    for second in range(200):
+        host.tick(usual | {FILES.series(): 1800 + second % 9}, usages(0))
+    holder = [Usage("files", "process", "leak", "7", 0.3, "900 open files")]
+    incident, delay = told_within(
+        host,
+        lambda second: {OPEN.series(): 20 + 40 * second, FILES.series(): 1800 + 100 * second},
+        holder,
+    )
+    assert delay <= 15
+    assert incident.resource == "network"
+    assert set(incident.series) >= {OPEN.series().key}
+    assert "process `leak` (pid 7) holds 900 open files" in incident.title
+    for _ in range(60):
+        assert [one.change for one in host.tick({OPEN.series(): 900, FILES.series(): 4e3})] in (
+            [],
+            ["updated"],
+        )

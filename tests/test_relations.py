@@ -141,6 +141,7 @@ DISK = place("vedette.disk.utilization", "sda")
 MEMORY = place("system.memory.utilization", "used")
 VAR = place("system.filesystem.utilization", "/dev/sda2", "/var", "ext4")
 NETWORK = place("vedette.tcp.retransmits")
+OPEN = place("vedette.tcp.established")
 FILES = place("vedette.kernel.file_handles.utilization")
 
 
@@ -167,6 +168,14 @@ FILES = place("vedette.kernel.file_handles.utilization")
         (NETWORK, BUSY, Tie.NONE),
         (place("system.network.io", "eth0", "receive"), BUSY, Tie.SIDE),
         (place("system.network.io", "eth0", "receive"), NETWORK, Tie.KIN),
+        # Many clients bring traffic, at once; a leak of connections brings none.
+        (place("system.network.io", "eth0", "receive"), OPEN, Tie.SIBLING),
+        (NETWORK, OPEN, Tie.SIBLING),
+        # An open connection is an open file.
+        (OPEN, place("vedette.kernel.file_handles.usage"), Tie.KIN),
+        (NETWORK, place("vedette.kernel.file_handles.usage"), Tie.NONE),
+        # Who is stopped has nothing to do with who is busy.
+        (BUSY, place("vedette.process.stopped"), Tie.NONE),
         # A host whose CPU has no time for it retransmits to itself.
         (place("system.network.io", "lo", "receive"), NETWORK, Tie.KIN),
         (FILES, place("vedette.process.threads.utilization"), Tie.NONE),

@@ -165,6 +165,26 @@ def test_what_is_counted_is_said_as_a_person_would(
     assert sentences.sentence(found, [who], "kernel", TWO_PM, None, UTC) == words
 
 
+@pytest.mark.parametrize(
+    ("resource", "text", "words"),
+    [
+        ("disk", "120 MiB/s", "moves 120 MiB/s"),
+        ("disk", "99 % of this host's cpu with 3 processes", "uses 99 % of"),
+        ("filesystem", "8 % of 2 cores in the kernel", "uses 8 % of 2 cores"),
+        ("filesystem", "290 MiB/s into open files", "puts 290 MiB/s into open files"),
+        ("network", "904 open files", "holds 904 open files"),
+        ("memory", "30 % of this host's memory with 9 processes", "holds 30 % of"),
+    ],
+)
+def test_what_a_process_does_is_said_by_what_its_share_is_of(
+    resource: str, text: str, words: str
+) -> None:
+    series = gauge("some.metric", "1", "Help.").series()
+    who = Suspect("process", "job", "7", 0.9, text)
+    said = sentences.sentence(finding(series, 0.9), [who], resource, TWO_PM, None, UTC)
+    assert f"process `job` (pid 7) {words}" in said
+
+
 def test_a_filesystem_is_named_by_where_it_is_mounted() -> None:
     full = gauge(
         "system.filesystem.utilization",

@@ -116,3 +116,12 @@ def test_who_made_files_grow_at_another_time_is_not_named_again() -> None:
     assert names(known.grown("filesystem")) == ["backup"]
     known.observe([usage("database", 0.4, "files")], quiet=False)
     assert known.grown("filesystem") == []
+
+
+def test_an_agent_that_begins_amid_an_incident_knows_what_is_usual_but_for_who_was_told() -> None:
+    known = Usages()
+    for _ in range(FIRST_SCANS):
+        known.observe([usage("database", 0.4), usage("hog", 0.5)], quiet=False, blamed={"hog"})
+    for _ in range(FIRST_SCANS):
+        known.observe([usage("database", 0.4), usage("late", 0.3)], quiet=True)
+    assert names(known.grown("cpu")) == ["late"]

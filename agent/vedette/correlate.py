@@ -114,7 +114,9 @@ class Correlator:
 
     def observe(self, usages: Sequence[Usage]) -> None:
         """Take one scan of who uses what."""
-        self._blame.usages.observe(usages, quiet=not self._cases)
+        told = [case.told.suspects for case in self._cases if case.told is not None]
+        blamed = {one.name for named in told for one in named if one.kind == "process"}
+        self._blame.usages.observe(usages, quiet=not self._cases, blamed=blamed)
 
     def note(self, event: Event) -> None:
         """Take an event that may be the cause of an incident before or after it."""

@@ -148,6 +148,8 @@ def _within_family(one: Place, other: Place) -> Tie:
     nameless = not one.entity.name and not other.entity.name
     if nameless and frozenset() in (one.told, other.told) and one.metric != other.metric:
         return Tie.NONE  # it tells of nothing but itself
+    if one.family == "network" and _is_connections(one) != _is_connections(other):
+        return Tie.SIBLING  # many clients bring traffic, at once; a leak of connections brings none
     if one.entity == other.entity:
         return Tie.SAME
     loop = "lo" in (one.entity.name, other.entity.name)
@@ -156,6 +158,10 @@ def _within_family(one: Place, other: Place) -> Tie:
     if one.entity.name and other.entity.name and one.entity.kind == other.entity.kind:
         return Tie.SIBLING if one.metric == other.metric else Tie.NONE
     return Tie.KIN
+
+
+def _is_connections(place: Place) -> bool:
+    return place.metric.endswith(_CONNECTIONS)
 
 
 def _tells(place: Place, family: str) -> bool:

@@ -22,9 +22,9 @@ _VERBS = {
 #: What it does with what its share is counted in, by the end of the words that say how much.
 _COUNTED = {
     " processes": ("has", "had"),
+    " into open files": ("puts", "put"),
     " open files": ("holds", "held"),
     " processes a second": ("starts", "started"),
-    " into open files": ("puts", "put"),
     "stopped": ("is", "was"),
 }
 #: What is wrong with the only series of a metric, now and in the past.
@@ -140,6 +140,8 @@ def sentence(
 
 def _verbs(text: str, resource: str) -> tuple[str, str]:
     """Return what a process does with what the text says, now and in the past."""
+    if " core" in text or "host's cpu" in text:
+        return _VERBS["cpu"]
     if " of " not in text:
         for end, verbs in _COUNTED.items():
             if text.endswith(end):

@@ -22,6 +22,8 @@ MAX_SUSPECTS = 6
 MAX_PROCESSES = 3
 #: A process whose share grew by less than this is no suspect.
 LEAST_GROWTH = 0.01
+#: The same of what only few processes do at all: nobody makes files in much of a host's time.
+LEAST_USE_GROWTH = 0.005
 #: The same where its use of the resource itself is not known, only its use of another one.
 LEAST_FOREIGN_GROWTH = 0.05
 #: Of the number of processes, which goes up and down by itself.
@@ -82,29 +84,38 @@ class Usages:
         self._usual: dict[tuple[str, str], float] = {}
         self._scans = 0
 
-    def observe(self, usages: Sequence[Usage], *, quiet: bool) -> None:
-        """Take one scan; in quiet times it teaches what is usual."""
+    def observe(
+        self, usages: Sequence[Usage], *, quiet: bool, blamed: Collection[str] = ()
+    ) -> None:
+        """Take one scan; in quiet times it teaches what is usual, and so do the first ones always.
+
+        ``blamed`` are names that are to blame for what goes on: in times that are not quiet they
+        do nothing usual. An agent that begins amid an incident has to know the others all the same.
+        """
         folded = _fold(usages)
         if folded.keys() & _USES:
             # Of these nobody may be left; of the others somebody always is.
             for resource in _USES - folded.keys():
                 self._now.pop(resource, None)
         self._now.update(folded)
-        if not quiet:
+        first, self._scans = self._scans < FIRST_SCANS, self._scans + 1
+        if not quiet and not first:
             return
         shares = {
-            (resource, one.name): one.share for resource in folded for one in folded[resource]
+            (resource, one.name): one.share
+            for resource in folded
+            for one in folded[resource]
+            if quiet or one.name not in blamed
         }
         gone = [key for key in self._usual if key[0] in folded and key not in shares]
         for key, share in [*shares.items(), *((key, 0.0) for key in gone)]:
-            before = self._usual.get(key, share if self._scans < FIRST_SCANS else 0.0)
+            before = self._usual.get(key, share if first else 0.0)
             mean = before + BASELINE_GAIN * (share - before)
             full = key not in self._usual and len(self._usual) >= MAX_BASELINES
             if mean < LEAST_USUAL or full:
                 self._usual.pop(key, None)
             else:
                 self._usual[key] = mean
-        self._scans += 1
 
     def grown(
         self,
@@ -124,6 +135,7 @@ class Usages:
         for resource in explained_by(family, metric):
             own = resource == family or resource in _USES
             least = LEAST_GROWTH if own else LEAST_FOREIGN_GROWTH
+            least = LEAST_USE_GROWTH if resource in _USES else least
             found = self._grown(resource, told, LEAST_CROWD if resource == "process" else least)
             named = [one for _, one in found if own or one.name not in busy]
             if named:

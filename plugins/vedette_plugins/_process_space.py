@@ -3,8 +3,8 @@
 What a process wrote tells it late, or not at all: what is written lies in memory at first, and
 space can be taken without a write. A file that has no name any more is found here as well.
 
-Each look lists the open files of a few processes and asks the size of those that can be written, so
-it is for moments at which somebody wants to know. Files on a server, or on anything else that may
+Each look lists the open files of a few processes and asks the size of those that can be written; of
+more than the busiest when somebody wants to know. Files on a server, or on anything else that may
 not answer, are never asked about: the mount of each is known from /proc/PID/fdinfo.
 """
 
@@ -19,8 +19,8 @@ from vedette_plugins._process_details import read_text
 from vedette_plugins._process_table import Process
 from vedette_plugins._procfs import number_after, numbers
 
-#: Processes looked at, and open files of each.
-PROCESSES, FILES = 64, 128
+#: Processes looked at when somebody asks and otherwise, and open files of each.
+PROCESSES, FILES = (64, 8), (128, 24)
 #: A block of ``st_blocks``, whatever the filesystem's are.
 BLOCK = 512
 #: Filesystems that lie on this host.
@@ -37,32 +37,43 @@ class Fillers:
     def __init__(self) -> None:
         self._sizes: dict[File, int] = {}
         self._writers: list[int] = []
+        self._looked_at = float("nan")
 
-    def grown(
-        self, proc: str, processes: Mapping[int, Process], moving: Sequence[Process]
-    ) -> dict[int, int]:
-        """Return by how many bytes the open files of processes grew since the last look, by pid.
+    def rates(
+        self,
+        proc: str,
+        processes: Mapping[int, Process],
+        moving: Sequence[Process],
+        now: float,
+        *,
+        asked: bool,
+    ) -> dict[int, float]:
+        """Return the bytes a second by which open files grew since the last look, by pid.
 
-        Looked at are those that are ``moving``, who had files to write at the last look (space is
-        taken in less time than the kernel counts), and the youngest of the others. What was not
-        open then counts from the next look on.
+        Looked at are the first of those that are ``moving``; when somebody ``asked`` also who had
+        files to write at the last look (space is taken in less time than the kernel counts), and
+        the youngest of the others. What was not open then counts from the next look on.
         """
-        young = sorted(processes.values(), key=lambda one: one.start, reverse=True)
-        known = (processes[pid] for pid in self._writers if pid in processes)
-        whom = {one.pid: None for one in chain(moving, known, young) if not one.is_kernel}
+        others: list[Process] = []
+        if asked:
+            others = [processes[pid] for pid in self._writers if pid in processes]
+            others += sorted(processes.values(), key=lambda one: one.start, reverse=True)
+        most, files = (PROCESSES[0], FILES[0]) if asked else (PROCESSES[1], FILES[1])
+        whom = {one.pid: None for one in chain(moving, others) if not one.is_kernel}
         before, self._sizes, self._writers = self._sizes, {}, []
         local = local_mounts(proc)
-        grown: dict[int, int] = {}
-        for pid in islice(whom, PROCESSES):
-            sizes = open_sizes(proc, pid, local)
+        elapsed, self._looked_at = now - self._looked_at, now
+        rates: dict[int, float] = {}
+        for pid in islice(whom, most):
+            sizes = open_sizes(proc, pid, local, files)
             if not sizes:
                 continue
             self._writers.append(pid)
             more = sum(max(0, size - before.get(file, size)) for file, size in sizes.items())
             self._sizes.update(sizes)
-            if more:
-                grown[pid] = more
-        return grown
+            if more and elapsed > 0:
+                rates[pid] = more / elapsed
+        return rates
 
 
 def local_mounts(proc: str) -> frozenset[int]:
@@ -81,12 +92,12 @@ def local_mounts(proc: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def open_sizes(proc: str, pid: int, local: frozenset[int]) -> dict[File, int]:
-    """Return the bytes on disk of the files that a process has open to be written."""
+def open_sizes(proc: str, pid: int, local: frozenset[int], most: int) -> dict[File, int]:
+    """Return the bytes on disk of the first files that a process has open to be written."""
     sizes: dict[File, int] = {}
     try:
         with os.scandir(f"{proc}/{pid}/fdinfo") as entries:
-            names = [entry.name for entry in islice(entries, FILES)]
+            names = [entry.name for entry in islice(entries, most)]
     except OSError:
         return sizes
     for name in names:

@@ -81,16 +81,13 @@ def crowd_suspects(executables: Mapping[str, Executable]) -> Iterator[Usage]:
             yield Usage("process", "process", name, "", share, text)
 
 
-def space_suspects(
-    processes: Processes, grown: Mapping[int, int], elapsed: float
-) -> Iterator[Usage]:
-    """Yield the processes whose open files grew most in ``elapsed`` seconds, in bytes."""
-    total = sum(grown.values())
-    for pid in nlargest(SUSPECTS, grown, key=lambda pid: grown[pid]):
-        rate = grown[pid] / elapsed
-        if rate >= LEAST_IO:
-            text = f"{amount(rate)}/s into open files"
-            yield Usage("space", "process", processes[pid].name, str(pid), grown[pid] / total, text)
+def space_suspects(processes: Processes, rates: Mapping[int, float]) -> Iterator[Usage]:
+    """Yield the processes whose open files grow most, in bytes a second."""
+    total = sum(rates.values())
+    for pid in nlargest(SUSPECTS, rates, key=lambda pid: rates[pid]):
+        if rates[pid] >= LEAST_IO:
+            share, text = rates[pid] / total, f"{amount(rates[pid])}/s into open files"
+            yield Usage("space", "process", processes[pid].name, str(pid), share, text)
 
 
 def file_suspects(processes: Processes, held: Mapping[int, int]) -> Iterator[Usage]:

@@ -138,7 +138,7 @@ class Disk(Collector):
         "Times the disk emptied its write cache when told to; absent until there are some.",
         _DEVICE,
         resource="disk",
-        alarm="high",
+        alarm="never",
     )
     flush_time = counter(
         "vedette.disk.flush.time",

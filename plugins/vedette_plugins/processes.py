@@ -252,9 +252,9 @@ class Processes(WatchSeries, Collector):
         self._files.follow(proc, users)
         yield from file_suspects(processes, self._files.held)
         # Off schedule is when somebody asks who it is.
-        if elapsed < OFF_SCHEDULE * self.interval_s:
-            grown = self._fillers.grown(proc, processes, users)
-            yield from space_suspects(processes, grown, elapsed)
+        asked, now = elapsed < OFF_SCHEDULE * self.interval_s, self._scanned_at
+        rates = self._fillers.rates(proc, processes, users, now, asked=asked)
+        yield from space_suspects(processes, rates)
         if spent is not None:
             before, created = self._created
             faults = child_faults(changes)

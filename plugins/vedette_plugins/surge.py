@@ -8,7 +8,8 @@ ten and at twenty seconds, and says something when
   in it (each half, where readings are 5 s apart), so a step is none, nor is a program that takes
   its memory at once;
 - at this rate the resource is full within ``horizon``; what is counted and has no limit (open
-  files, connections, processes) has doubled within half a minute, and grown by ``FEW`` at least;
+  files, connections, processes) has doubled within half a minute, or grown by a quarter in the
+  longer of the two times; of fewer than ``FEW`` it has to become so many;
 - it is more than this series rises at a time anyway: where a rise came to rest again and again
   (``OFTEN`` times, each forgotten over three days), only one well larger than the largest counts.
 
@@ -48,6 +49,8 @@ WARM = 30.0
 OFTEN, MORE, MEMORY_S = 6.0, 1.5, 3 * 86_400.0
 #: A count that doubles within so many seconds rings; one of less than this is taken for as many.
 DOUBLES_S, FEW = 30.0, 200.0
+#: So does one that grew by this part for the longest span.
+GROWS = 0.25
 #: The part of what there is that a count has to rise by.
 COUNT_MATTERS = 0.1
 #: Words at the end of a metric's name that say how busy something is, and words in it that say so,
@@ -169,7 +172,10 @@ class Surge(Detector):
             whole = np.where(counted, np.maximum(now - rise, FEW), limits)
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 full = self.config.horizon * rise / (np.maximum(whole - now, 0) * seconds)
-                found = np.where(counted, DOUBLES_S * rise / (whole * seconds), full)
+                much = np.maximum(
+                    DOUBLES_S * rise / seconds, rise / GROWS if span == max(SPANS) else 0
+                )
+                found = np.where(counted, much / whole, full)
                 found = np.where(rise >= least * whole, np.minimum(found, 1e3), 0)
             score = np.fmax(score, found.astype(np.float32))
             largest = np.fmax(largest, (rise / whole).astype(np.float32))

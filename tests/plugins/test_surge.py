@@ -121,6 +121,14 @@ def test_a_count_that_doubles_within_a_minute_rings_and_one_that_grows_slowly_do
     assert made.words() == "100 more each second"
 
 
+def test_a_count_of_many_rings_when_it_grows_by_a_quarter_without_a_rest() -> None:
+    made = Seconds(updown("test.files", "{file}", "Open.", alarm="high"))
+    made.rings(np.full(100, 6000.0))
+    assert 16 <= made.rings(6000.0 + 100 * np.arange(40))[0] <= 22
+    made.rings(np.full(60, 9900.0))
+    assert made.rings(9900.0 + 100 * np.arange(40) * (np.arange(40) % 12 < 6)) == []
+
+
 def test_a_count_of_few_has_to_become_many() -> None:
     connections = updown("test.connections", "{connection}", "Open.", alarm="high")
     made = Seconds(connections)

@@ -63,7 +63,7 @@ FLOOR = 0.01
 CHANCE = 0.8
 #: By how much a rate has to differ, by its unit: less is no burden to any disk or network (bytes),
 #: filesystem (files made) or scheduler (processes started), however quiet the host was before.
-RATES_MATTER = {"By": 1024.0 * 1024.0, "{inode}": 200.0, "{process}": 20.0}
+RATES_MATTER = {"By": 4 * 1024.0 * 1024.0, "{inode}": 200.0, "{process}": 20.0}
 #: Seconds of a block, one reading at least: what lasts is known ten seconds after it began.
 BLOCK_S = 5.0
 #: Ticks are that early or late at most.

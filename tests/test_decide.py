@@ -173,14 +173,10 @@ def test_each_head_of_a_detector_is_judged_apart() -> None:
     assert drive.decider.ratio("twice.slow").tolist() == pytest.approx([0, 1.4])
 
 
-def test_a_finding_near_the_limit_becomes_a_warning_when_it_lasts() -> None:
+def test_only_a_rule_grades_a_finding() -> None:
     drive = Drive().calm()
-    severities = []
-    for _ in range(40):
-        severities += [one.finding.severity for one in drive.step(60.0, value=0.95)]
-    assert severities[0] == "info"
-    assert severities[-1] == "warning"
-    assert severities.index("warning") == 16
+    severities = [one.finding.severity for _ in range(40) for one in drive.step(60.0, value=0.99)]
+    assert set(severities) == {"info"}
 
 
 def test_what_recurs_every_minute_becomes_ordinary() -> None:

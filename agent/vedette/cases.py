@@ -229,8 +229,8 @@ def _is_close(found: Tie, since_ns: int, onset_ns: int, newest_ns: int) -> bool:
 
 def is_large(finding: Finding) -> bool:
     """Say whether a finding is a fault in its own right, whatever else goes on."""
-    ruled = finding.p == 0.0 and finding.severity != "info"
-    return ruled or severity.impact(finding) >= LARGE or severity.is_failure(finding)
+    ruled, failed = severity.is_ruled(finding), severity.is_failure(finding)
+    return ruled or failed or severity.impact(finding) >= LARGE
 
 
 def _is_used_up(finding: Finding) -> bool:

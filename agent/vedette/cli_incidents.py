@@ -5,62 +5,62 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vedette.cli_actions import Actions, action, actions
+
 __all__ = ["add_actions"]
 
-_Actions = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type no public name
+LOOK = "vedette.commands.incidents:incidents"
 
 _ABBREVIATED = "its id, the beginning of it, or `last` for the newest"
 
 
 def add_actions(incidents: argparse.ArgumentParser) -> None:
     """Add what can be done with incidents; without one of them they are listed."""
-    actions: _Actions[argparse.ArgumentParser] = incidents.add_subparsers(
-        metavar="ACTION", dest="action", title="actions", required=False
-    )
+    to = actions(incidents)
     incidents.set_defaults(action="list", id=None)
-    listed = _action(actions, "list", "List the incidents (the default).")
+    listed = action(to, "list", LOOK, "List the incidents (the default).")
     listed.add_argument(
         "--all", action="store_true", default=argparse.SUPPRESS, help="list the resolved ones too"
     )
-    shown = _action(actions, "show", "Show one with its evidence.")
+    shown = action(to, "show", LOOK, "Show one with its evidence.")
     shown.add_argument("id", nargs="?", help=_ABBREVIATED)
-    _judging(actions)
-    _muting(actions)
-    _reviewing(actions)
+    _judging(to)
+    _muting(to)
+    _reviewing(to)
 
 
-def _judging(actions: _Actions[argparse.ArgumentParser]) -> None:
-    ack = _action(
-        actions,
+def _judging(to: Actions[argparse.ArgumentParser]) -> None:
+    ack = action(
+        to,
         "ack",
+        "vedette.commands.feedback:judge",
         "Say that an incident was seen and was real.",
         "It no longer counts as a false alarm, and what was raised before for its series is "
         "halved; thresholds are never below the shipped ones.",
-        "vedette.commands.feedback:judge",
     )
-    false_alarm = _action(
-        actions,
+    false_alarm = action(
+        to,
         "false-alarm",
+        "vedette.commands.feedback:judge",
         "Say that an incident rang for nothing.",
         "The same on the same series rings no more: it takes 1.25 times what this one reached, at "
         "most three times the usual threshold. Saying it again of another incident adds to it. It "
         "wears off by half in 60 days. Rules of your own are not raised: change or mute those.",
-        "vedette.commands.feedback:judge",
     )
     for word in (ack, false_alarm):
         word.add_argument("id", help=_ABBREVIATED)
         _note(word)
 
 
-def _muting(actions: _Actions[argparse.ArgumentParser]) -> None:
-    mute = _action(
-        actions,
+def _muting(to: Actions[argparse.ArgumentParser]) -> None:
+    mute = action(
+        to,
         "mute",
+        "vedette.commands.feedback:mute",
         "Hear nothing of some series for a time.",
         "They are still read, sent and learned from, but open no incident, not even by a rule. "
         "What is open ends as usual. All that is given must hold for a series: the incident's "
         "series, the pattern (with * over the key or the metric's name), the family.",
-        "vedette.commands.feedback:mute",
     )
     mute.add_argument(
         "target",
@@ -80,19 +80,18 @@ def _muting(actions: _Actions[argparse.ArgumentParser]) -> None:
     mute.add_argument("--series", default="", metavar="GLOB", help="these series only")
     _note(mute)
 
-    unmute = _action(actions, "unmute", "End a mute.", "", "vedette.commands.feedback:unmute")
+    unmute = action(to, "unmute", "vedette.commands.feedback:unmute", "End a mute.")
     unmute.add_argument(
         "target", metavar="ID|PATTERN|N", help="as it was muted, or the number of the mark"
     )
 
 
-def _reviewing(actions: _Actions[argparse.ArgumentParser]) -> None:
-    feedback = _action(
-        actions,
+def _reviewing(to: Actions[argparse.ArgumentParser]) -> None:
+    feedback = action(
+        to,
         "feedback",
-        "List what was said, newest first, and what each does now.",
-        "",
         "vedette.commands.feedback:feedback",
+        "List what was said, newest first, and what each does now.",
     )
     either = feedback.add_mutually_exclusive_group()
     either.add_argument(
@@ -105,37 +104,13 @@ def _reviewing(actions: _Actions[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="take over what was exported elsewhere",
     )
-    undo = _action(
-        actions,
+    undo = action(
+        to,
         "undo",
-        "Take back what was said; everything is as if it never had been.",
-        "",
         "vedette.commands.feedback:undo",
+        "Take back what was said; everything is as if it never had been.",
     )
     undo.add_argument("number", type=int, metavar="N", help="as `feedback` and the answer name it")
-
-
-def _action(
-    actions: _Actions[argparse.ArgumentParser],
-    name: str,
-    help: str,
-    more: str = "",
-    verb: str = "vedette.commands.incidents:incidents",
-) -> argparse.ArgumentParser:
-    """Add one; its options leave alone what was given before the name of the action."""
-    action = actions.add_parser(
-        name, help=help, description=f"{help} {more}".strip(), allow_abbrev=False
-    )
-    action.set_defaults(verb=verb)
-    action.add_argument(
-        "--state-dir",
-        type=Path,
-        metavar="DIR",
-        default=argparse.SUPPRESS,
-        help="where it keeps its state",
-    )
-    action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="write JSON")
-    return action
 
 
 def _note(action: argparse.ArgumentParser) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.alarm_budget import HIGHEST, AlarmBudget
-from vedette.api import Detector, Finding, Head, Series, Severity, Window
+from vedette.api import Detector, Finding, Head, Severity, Window
 from vedette.judgement import ALL, Judgement, Rows
 
 _NOT_RAISED = np.ones(0, dtype=np.float32)
@@ -265,7 +265,7 @@ class Decider:
                 detector=judgement.head.name,
                 since_ns=int(judgement.strange_since[row]),
                 last_ns=int(window.time[-1]),
-                severity=_severity(detector, series, score, observed, 0),
+                severity=_severity(detector, score),
                 p=float(judgement.p(np.array([row]))[0]),
                 observed=observed,
                 low=evidence.low,
@@ -279,11 +279,6 @@ class Decider:
 
 _ORDER: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}
 
-#: A finding at this part of its series' declared limit ...
-NEAR_LIMIT = 0.85
-#: ... is a warning once it has lasted this long; only a rule of the operator's own is critical.
-IMPACT_AFTER_NS = 20_000_000_000
-
 
 def _continued(
     finding: Finding,
@@ -296,13 +291,12 @@ def _continued(
     """Return a finding with one more strange reading."""
     tick = int(window.time[-1])
     observed = float(window.values[row, -1])
-    graded = _severity(detector, finding.series, score, observed, tick - finding.since_ns)
     return msgspec.structs.replace(
         finding,
         last_ns=tick,
         observed=_further(finding, observed),
         p=min(finding.p, p),
-        severity=worse(finding.severity, graded),
+        severity=worse(finding.severity, _severity(detector, score)),
     )
 
 
@@ -318,12 +312,8 @@ def worse(one: Severity, other: Severity) -> Severity:
     return one if _ORDER[one] >= _ORDER[other] else other
 
 
-def _severity(
-    detector: Detector, series: Series, score: float, observed: float, lasted_ns: int
-) -> Severity:
-    """Grade by impact: how near to its limit the resource is, and for how long."""
-    if detector.scale == "level":
-        return "critical" if score >= 2 else "warning"
-    limit = series.instrument.limit
-    near = limit is not None and observed >= NEAR_LIMIT * limit
-    return "warning" if near and lasted_ns >= IMPACT_AFTER_NS else "info"
+def _severity(detector: Detector, score: float) -> Severity:
+    """Return the grade of a rule; of all else the incident has one (severity.py), not a finding."""
+    if detector.scale != "level":
+        return "info"
+    return "critical" if score >= 2 else "warning"

@@ -132,6 +132,11 @@ def impact(finding: Finding) -> float:
     return min(finding.observed / limit, 1.0) if limit else 0.0
 
 
+def is_ruled(finding: Finding) -> bool:
+    """Say whether a rule of the operator's own is violated: nothing else grades a finding."""
+    return finding.severity != "info"
+
+
 def is_failure(finding: Finding) -> bool:
     """Say whether the series moves only when something is broken."""
     return _failure(finding) is not None
@@ -144,7 +149,7 @@ def is_shortage(finding: Finding) -> bool:
 
 
 def _of_one(finding: Finding, now_ns: int) -> Severity:
-    if finding.p == 0.0 and finding.severity != "info":  # a rule of the operator's own
+    if is_ruled(finding):
         return finding.severity
     failure = _failure(finding)
     if failure is not None:

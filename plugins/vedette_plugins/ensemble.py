@@ -1,4 +1,4 @@
-"""Detector ``ensemble``: eighteen views of each series, read in two ways.
+"""Detector ``ensemble``: eighteen views of each series, read in three ways.
 
 ``_channels.py`` looks at a series against its own means, earlier readings, spreads and usual values
 of the hour and of the week; ``_evidence.py`` says of each residual how improbable it is and whether
@@ -41,6 +41,7 @@ from vedette.api import Detector, Evidence, Head, StateArray, Window, hookimpl
 from vedette_plugins import _channels, _evidence
 from vedette_plugins._channels import LOGS, Array, Residuals
 from vedette_plugins._evidence import Strange
+from vedette_plugins._minded import band, least, sides
 
 #: Caps of the step, of the distance, and of the evidence of one channel; weight of the evidence.
 STEP_MOST, DISTANCE_MOST, ODDS_MOST, ODDS_WEIGHT = 20.0, 10.0, 5.0, 0.3
@@ -197,12 +198,7 @@ class Ensemble(Detector):
             middle, wide = usual, 3 * float(state["scale"][row, _channels.DAY])
         if not np.isfinite(middle) or state["count"][row] < 1:
             return Evidence(float("nan"), float("nan"))
-        low = middle - wide
-        series = window.series[row]
-        # What was never negative is not expected to become so.
-        if series is not None and series.instrument.unit != "Cel" and middle >= 0:
-            low = max(0.0, low)
-        return Evidence(low, middle + wide)
+        return band(window.series[row], middle, wide)
 
     def _onset(self, left: Residuals, found: Strange, state: Mapping[str, Array]) -> Array:
         """Return step, distance and evidence together."""
@@ -251,20 +247,9 @@ class Ensemble(Detector):
         """Derive what the instruments say about each row, once per generation."""
         if window.generation == self._generation and len(self._least) == len(window.series):
             return
-        sides = [one.instrument.alarm if one else "never" for one in window.series]
-        self._sides = np.array(
-            [
-                [side in ("high", "both") for side in sides],
-                [side in ("low", "both") for side in sides],
-            ],
-            dtype=np.float32,
-        )
-        self._minded = np.array([side != "never" for side in sides], dtype=bool)
-        matters = self.config.matters
-        self._least = np.array(
-            [matters * (one.instrument.limit or 0.0) if one else 0.0 for one in window.series],
-            dtype=np.float32,
-        )
+        self._sides = sides(window.series)
+        self._minded = self._sides.max(axis=0) > 0
+        self._least = least(window.series, self.config.matters)
         self._generation = window.generation
 
 

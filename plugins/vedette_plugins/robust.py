@@ -42,6 +42,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from vedette.api import Detector, Evidence, Head, Instrument, StateArray, Window, hookimpl
+from vedette_plugins._minded import band, sides
 
 #: Readings further than this many scales from the location teach no more than one at that distance.
 CLIP = 4.0
@@ -234,20 +235,13 @@ class Robust(Detector):
         self, window: Window, state: Mapping[str, NDArray[np.float32]], row: int
     ) -> Evidence:
         location, scale = float(state["location"][row]), float(state["scale"][row])
-        low, high = location - 3 * scale, location + 3 * scale
-        series = window.series[row]
-        # What was never negative is not expected to become so.
-        if series is not None and series.instrument.unit != "Cel" and location >= 0:
-            low = max(0.0, low)
-        return Evidence(low, high)
+        return band(window.series[row], location, 3 * scale)
 
     def _prepare(self, window: Window) -> None:
         """Derive what the instruments say about each row, once per generation."""
         if window.generation == self._generation and len(self._high) == len(window.series):
             return
-        sides = [one.instrument.alarm if one else "never" for one in window.series]
-        self._high = np.array([side in ("high", "both") for side in sides], dtype=np.float32)
-        self._low = np.array([side in ("low", "both") for side in sides], dtype=np.float32)
+        self._high, self._low = sides(window.series)
         self._least = np.array(
             [self._matter(one.instrument) if one else 0.0 for one in window.series],
             dtype=np.float32,

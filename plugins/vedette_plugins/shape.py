@@ -61,6 +61,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from vedette.api import Detector, Evidence, StateArray, Window, hookimpl
+from vedette_plugins._minded import least, sides
 
 State = Mapping[str, NDArray[np.float32]]
 Floats = NDArray[np.floating]
@@ -200,13 +201,8 @@ class Shape(Detector):
         """Derive what the instruments say about each row, once per generation."""
         if window.generation == self._generation and len(self._high) == len(window.series):
             return
-        sides = [one.instrument.alarm if one else "never" for one in window.series]
-        self._high = np.array([side in ("high", "both") for side in sides], dtype=bool)
-        self._low = np.array([side in ("low", "both") for side in sides], dtype=bool)
-        self._least = np.array(
-            [self.matters * (one.instrument.limit or 0.0) if one else 0.0 for one in window.series],
-            dtype=np.float32,
-        )
+        self._high, self._low = sides(window.series) > 0
+        self._least = least(window.series, self.matters)
         self._limited = np.flatnonzero(self._least)
         self._generation = window.generation
 

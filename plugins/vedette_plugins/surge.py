@@ -101,6 +101,8 @@ class Surge(Detector):
         self._generation = -1
         self._rows: NDArray[np.intp] = np.empty(0, dtype=np.intp)
         self._limits = self._least = np.empty(0, dtype=np.float32)
+        # What ``score`` saw of the newest column, for ``learn``.
+        self._seen: tuple[Window, Floats] | None = None
 
     def score(self, window: Window, state: State) -> Floats:
         self._prepare(window)
@@ -109,6 +111,7 @@ class Surge(Detector):
         if len(rows):
             known = state["reads"][rows] >= WARM
             found, rise = self._look(window, rows)
+            self._seen = window, rise
             usual = np.where(state["times"][rows] < OFTEN, 0, state["largest"][rows])
             beyond = rise > MORE * usual
             scores[rows] = np.where(known, np.where(beyond, found, np.float32(0)), np.nan)
@@ -120,7 +123,8 @@ class Surge(Detector):
         rows = self._read(window)
         if not len(rows):
             return
-        _, now = self._look(window, rows)
+        seen, self._seen = self._seen, None
+        now = seen[1] if seen and seen[0] is window else self._look(window, rows)[1]
         state["reads"][rows] += 1
         rise = state["rise"][rows]
         ended = now < rise / 2

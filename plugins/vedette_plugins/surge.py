@@ -166,12 +166,28 @@ class Surge(Detector):
         return read
 
     def _look(self, window: Window, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
-        """Return score and rise of rows that were read, by the span that says most."""
-        values, limits, least = window.values[rows], self._limits[rows], self._least[rows]
+        """Return score and rise of rows that were read; 0 where it is too small to matter.
+
+        Most rows are where they were: one look at the lowest of their readings tells.
+        """
+        score, rise = (np.zeros(len(rows), dtype=np.float32) for _ in range(2))
+        values, limits = window.values[rows], self._limits[rows]
+        risen = values[:, -1] - np.fmin.reduce(values, axis=1)
+        matters = self._least[rows] * np.where(np.isnan(limits), np.float32(FEW), limits)
+        some = np.flatnonzero(risen >= matters)
+        if len(some):
+            score[some], rise[some] = self._rising(window.time, values[some], rows[some])
+        return score, rise
+
+    def _rising(
+        self, time: NDArray[np.int64], values: Floats, rows: NDArray[np.intp]
+    ) -> tuple[Floats, Floats]:
+        """Return score and rise of some rows, by the span that says most."""
+        limits, least = self._limits[rows], self._least[rows]
         counted = np.isnan(limits)
         score, largest = (np.zeros(len(rows), dtype=np.float32) for _ in range(2))
         for span in SPANS:
-            rise, seconds = _rise(window.time, values, span)
+            rise, seconds = _rise(time, values, span)
             now = values[:, -1]
             whole = np.where(counted, np.maximum(now - rise, FEW), limits)
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vedette.api import Collector, Instrument, NoConfig, Sample, Series, Usage, counter, gauge
 from vedette.lanes.reading import USAGES_MAX, Late, Reader, printable, reason_of
@@ -210,3 +212,43 @@ def test_series_that_are_no_longer_read_are_not_kept() -> None:
     for _ in range(300):
         read(one)
     assert len(passing._series) == 10
+
+
+ITEMS = st.one_of(
+    st.builds(
+        Scripted.load,
+        st.one_of(st.floats(), st.integers(-3, 3), st.sampled_from([10**400, True, "7", 1 << 63])),
+        st.sampled_from("0123"),
+    ),
+    st.builds(Scripted.total, st.floats(0, 10)),
+    st.sampled_from([None, STRAY(1.0), Usage("cpu", "process", "stress", "1", 0.9, "90 %")]),
+)
+
+
+@given(st.lists(st.lists(ITEMS, max_size=8), max_size=4), st.lists(ITEMS, max_size=8))
+def test_what_came_before_changes_only_the_order(before: list[list[Any]], last: list[Any]) -> None:
+    ticks = iter([*before, last])
+    seasoned = reader(lambda: next(ticks), max_series=3)
+    for _ in before:
+        read(seasoned)
+    got, fresh = read(seasoned), read(reader(lambda: last, max_series=3))
+
+    def told(reading: Any) -> Any:
+        values = map(repr, reading.frame.values)
+        series = dict(zip(reading.frame.series, values, strict=True))
+        return series, reading.frame.usages, reading.invalid, reading.duplicates, reading.cut
+
+    assert told(got) == told(fresh)
+
+
+def test_readings_that_come_as_before_are_held_to_the_deadline() -> None:
+    numbers = [str(number) for number in range(300)]
+    clock = iter([0, 99])
+    source = reader(
+        lambda: [Scripted.load(1, one) for one in numbers],
+        max_series=300,
+        now=lambda: next(clock),
+    )
+    read(source)
+    with pytest.raises(Late):
+        read(source)

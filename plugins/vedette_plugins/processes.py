@@ -30,7 +30,7 @@ from msgspec import Meta
 
 from vedette.api import Collector, Sample, Unavailable, Usage, counter, gauge, hookimpl, updown
 from vedette_plugins._process_details import Octets, OpenFiles, Traffic, resident_pages
-from vedette_plugins._process_space import Fillers
+from vedette_plugins._process_space import CROWDED, Fillers
 from vedette_plugins._process_table import (
     STATES,
     Changes,
@@ -253,6 +253,8 @@ class Processes(WatchSeries, Collector):
         yield from file_suspects(processes, self._files.held)
         # Off schedule is when somebody asks who it is.
         asked, now = elapsed < OFF_SCHEDULE * self.interval_s, self._scanned_at
+        if not asked:
+            users = [one for one in users if self._files.held.get(one.pid, 0) <= CROWDED]
         rates = self._fillers.rates(proc, processes, users, now, asked=asked)
         yield from space_suspects(processes, rates)
         if spent is not None:

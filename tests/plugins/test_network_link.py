@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vedette.api import Unavailable
-from vedette_plugins.network_link import NetworkLink, register_collectors
+from vedette_plugins.network_link import (
+    SPEED_AGE,
+    NetworkLink,
+    NetworkLinkConfig,
+    register_collectors,
+)
 
 
 def test_the_plugin_registers_the_collector() -> None:
@@ -133,3 +140,35 @@ def test_this_host_reads_as_psutil_reads_it(read_here: Callable[..., dict[str, f
         if theirs[name].speed:
             speed = mine[f"vedette.network.link.speed{place}"]
             assert speed == theirs[name].speed * 1_000_000 / 8
+
+
+def test_files_are_kept_open_and_opened_anew_with_the_speed(stage: Callable[..., Any]) -> None:
+    here = stage(NetworkLink)
+    mtu = "vedette.network.link.mtu{network.interface.name=eth0}"
+    put(here, operstate="up", mtu="1500", speed="1000")
+    assert [here.values()[mtu] for _ in range(2)] == [1500, 1500]
+    # Another card under the same name: the files that are open are still those of the old one.
+    folder = here.folder / "sys/class/net"
+    (folder / "eth0").rename(folder / "away0")
+    put(here, operstate="up", mtu="9000", speed="1000")
+    seen = [here.values()[mtu] for _ in range(SPEED_AGE + 2)]
+    assert seen[0] == 1500
+    assert seen[-1] == 9000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making an interface needs root")
+def test_an_interface_that_comes_back_under_its_name_is_read_at_once() -> None:
+    name = f"vt{os.getpid() % 10**6}"
+    mtu = f"vedette.network.link.mtu{{network.interface.name={name}}}"
+    source = NetworkLink(NetworkLinkConfig(include=(name,), exclude=("*",)))
+    seen = []
+    for octets in (1400, 1300):
+        make = ["ip", "link", "add", name, "mtu", str(octets), "type", "veth", "peer", f"{name}p"]
+        if subprocess.run(make, check=False).returncode:
+            pytest.skip("this kernel makes no interface")
+        subprocess.run(["ip", "link", "set", f"{name}p", "up"], check=True)
+        subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        seen.append({one.series.key: one.value for one in source.collect()}.get(mtu))
+        subprocess.run(["ip", "link", "del", name], check=True)
+    source.close()
+    assert seen == [1400, 1300]

@@ -5,13 +5,16 @@ declared, an infinite value, one series twice, or go on for ever. Each such thin
 counted here, so that everything behind the lanes may trust a Frame.
 
 A collector usually reads the same series at every tick. The tuple of a Frame is then the very
-object of the tick before, in the same order, so that the table can find its rows by identity.
+object of the tick before, in the same order, so that the table can find its rows by identity; and
+readings are taken in that order without a look at anything but their values, for as long as they
+come so. The first that does not come as before ends that, and the rest is looked at one by one.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from math import isinf
 
 import msgspec
@@ -20,6 +23,8 @@ from vedette.api import Collector, Frame, Instrument, Sample, Series, Usage
 
 #: Items between two looks at the clock.
 CLOCK_EVERY = 256
+#: Numbers of these types between these two are readings at a glance.
+NUMBERS, LEAST, MOST = frozenset({int, float}), -1e18, 1e18
 #: Suspects one collector may name at one tick; more cannot be of use to a person.
 USAGES_MAX = 64
 
@@ -68,21 +73,57 @@ class Reader:
         A generator is closed before this returns.
         """
         items = iter(self._collector.collect())
-        latest: dict[Series, float] = {}
+        values: list[float] = []
         usages: list[Usage] = []
+        duplicates = invalid = cut = 0
         try:
-            valid, invalid, cut = self._consume(items, latest, usages, deadline_ns)
+            odd = self._follow(items, values, usages, deadline_ns)
+            if odd or len(values) < len(self._series):
+                latest = dict(zip(self._series, values, strict=False))
+                rest = chain(odd, items) if odd else ()
+                valid, invalid, cut = self._consume(rest, latest, usages, deadline_ns)
+                duplicates = len(values) + valid - len(latest)
+                ordered = self._in_order(latest)
+            else:
+                ordered = array("d", values)
         finally:
             close = getattr(items, "close", None)
             if close is not None:
                 close()
-        values = self._in_order(latest)
-        frame = Frame(self._name, tick_ns, read_ns, self._series, values, tuple(usages))
-        return Reading(frame, invalid, valid - len(latest), cut)
+        frame = Frame(self._name, tick_ns, read_ns, self._series, ordered, tuple(usages))
+        return Reading(frame, invalid, duplicates, cut)
+
+    def _follow(
+        self,
+        items: Iterator[Sample | Usage],
+        values: list[float],
+        usages: list[Usage],
+        deadline_ns: int,
+    ) -> tuple[Sample | Usage, ...]:
+        """Take readings while they are of the series of the last tick, in its order.
+
+        Returns the first item that is not what was expected; nothing when there is none.
+        """
+        expected = iter(self._series)
+        for item in items:
+            if item.__class__ is Sample:
+                value = item.value
+                if item.series is not next(expected, None):
+                    return (item,)
+                if value.__class__ not in NUMBERS or not LEAST < value < MOST:
+                    return (item,)
+                values.append(value)
+                if not len(values) % CLOCK_EVERY and self._monotonic_ns() > deadline_ns:
+                    raise Late
+            elif item.__class__ is Usage and len(usages) < USAGES_MAX:
+                usages.append(item)
+            else:
+                return (item,)
+        return ()
 
     def _consume(
         self,
-        items: Iterator[Sample | Usage],
+        items: Iterable[Sample | Usage],
         latest: dict[Series, float],
         usages: list[Usage],
         deadline_ns: int,

@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from vedette import assembly, identity, logs, otlp
+from vedette import assembly, identity, otlp, own_log
 from vedette._version import __version__
 from vedette.api import Host, Problem
 from vedette.config import Config, bootstrap, load
@@ -67,7 +67,7 @@ def run(config_path: Path | None, state_dir: Path | None) -> int:
     _frugal_heap()
     default = places()
     config, registry, problems = read(config_path, default)
-    logs.set_up(config.agent.log_level if config else "info")
+    own_log.set_up(config.agent.log_level if config else "info")
     _give_way()
     for problem in problems:
         sys.stderr.write(f"vedette: {describe(problem)}\n")

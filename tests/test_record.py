@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from vedette.api import Frame, counter, gauge
+from vedette.backtest import columns_of, series_of
 from vedette.cli import main
 from vedette.commands import record as module
 from vedette.commands.record import _Rows
@@ -272,3 +273,20 @@ def test_a_file_that_cannot_be_written_is_told(
     out = tmp_path / "no" / "host.csv"
     assert main(["record", "--out", str(out), "--config", str(host)]) == 2
     assert "no/host.csv: No such file" in capsys.readouterr().err
+
+
+def test_two_instruments_of_one_name_are_told_apart_when_it_is_replayed() -> None:
+    calm = gauge("test.kind", "1", "A kind.", ["of"], alarm="never")
+    grave = gauge("test.kind", "1", "A kind.", ["of"], alarm="high")
+    alone = gauge("test.alone", "1", "Alone.", ["of"], alarm="low")
+    known = (calm, grave, alone)
+    series = (calm.series("a"), grave.series("b @never"), alone.series("c @high"))
+    columns = columns_of(series, known)
+    assert columns == [
+        "test.kind{of=a} @never",
+        "test.kind{of=b @never} @high",
+        "test.alone{of=c @high}",
+    ]
+    found = series_of([*columns, "test.kind{of=d}"], known)
+    assert [one.values for one in found] == [("a",), ("b @never",), ("c @high",), ("d",)]
+    assert [one.instrument.alarm for one in found] == ["never", "high", "low", "high"]

@@ -20,13 +20,13 @@ import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.api import Detector, Frame, Incident, Instrument, Series, gauge
+from vedette.api import Alarm, Detector, Frame, Incident, Instrument, Series, gauge
 from vedette.config import IncidentsSection
 from vedette.correlate import Correlator, IncidentChange
 from vedette.csv_series import Readings
@@ -35,13 +35,26 @@ from vedette.pipeline import Pipeline
 from vedette.settings import Settings
 from vedette.table import SeriesTable
 
-__all__ = ["VALUE", "Assessment", "Bands", "Outcome", "assess", "openings", "replay", "series_of"]
+__all__ = [
+    "VALUE",
+    "Assessment",
+    "Bands",
+    "Outcome",
+    "assess",
+    "columns_of",
+    "openings",
+    "replay",
+    "series_of",
+]
 
 #: What a column is whose name says nothing else.
 VALUE = gauge("backtest.value", "", "A column of a file.", ("series",), resource="backtest")
 
 #: Ticks kept in the ring, as the daemon keeps them.
 RING_TICKS = 720
+#: Between a key and what a person minds of it, in the name of a column.
+MINDED = " @"
+ALARMS = frozenset(get_args(Alarm))
 #: A finding this many rows before an event is of it.
 BEFORE = 5
 DAY_NS = 86_400_000_000_000
@@ -147,11 +160,30 @@ def replay(
 
 def series_of(columns: Sequence[str], known: Iterable[Instrument] = ()) -> tuple[Series, ...]:
     """Return what each column is; ``known`` are the instruments whose series are recognised."""
-    declared = {instrument.name: instrument for instrument in known}
+    declared: dict[str, Instrument] = {}
+    for instrument in known:
+        declared[instrument.name] = declared[instrument.name + MINDED + instrument.alarm] = (
+            instrument
+        )
     recorded: dict[str, Instrument] = {}
     return tuple(
         _recognised(column, declared, recorded) or VALUE.series(column) for column in columns
     )
+
+
+def columns_of(series: Sequence[Series], known: Iterable[Instrument]) -> list[str]:
+    """Return names of columns from which ``series_of`` knows the series again.
+
+    That is the key; where instruments of one name differ in what a person minds of them, that too.
+    """
+    alarms: dict[str, set[str]] = {}
+    for instrument in known:
+        alarms.setdefault(instrument.name, set()).add(instrument.alarm)
+    return [
+        one.key
+        + (MINDED + one.instrument.alarm if len(alarms.get(one.instrument.name, ())) > 1 else "")
+        for one in series
+    ]
 
 
 def openings(outcome: Outcome) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -321,17 +353,20 @@ def _recognised(
     column: str, declared: Mapping[str, Instrument], recorded: dict[str, Instrument]
 ) -> Series | None:
     """Return the series whose key the column is called by, as a gauge; None when it is none."""
-    name, _, rest = column.partition("{")
-    instrument = declared.get(name)
+    key, minded, alarm = column.rpartition(MINDED)
+    if not minded or alarm not in ALARMS:
+        key, minded, alarm = column, "", ""
+    name, _, rest = key.partition("{")
+    instrument = declared.get(name + minded + alarm)
     if instrument is None:
         return None
     pattern = ",".join(f"{re.escape(key)}=(.*)" for key in instrument.attributes)
     found = re.fullmatch(rf"{pattern}\}}" if pattern else "", rest, re.DOTALL)
     if found is None:
         return None
-    made = recorded.get(name)
+    made = recorded.get(name + alarm)
     if made is None:
-        made = recorded[name] = _as_written(instrument)
+        made = recorded[name + alarm] = _as_written(instrument)
     return made.series(*found.groups())
 
 

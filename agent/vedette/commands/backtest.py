@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -17,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette import assembly
-from vedette.api import Collector, Detector, Instrument
+from vedette.api import Detector
 from vedette.backtest import Outcome, assess, openings, replay, series_of
-from vedette.commands.loading import listed, required
+from vedette.commands.loading import instruments_of, listed, required
 from vedette.config import Config, load
 from vedette.config.units import format_duration
 from vedette.csv_series import CsvError, Readings, read
-from vedette.lanes import RunnerMetrics
 from vedette.plot import Mark, Panel, Picture, draw
 from vedette.registry import Registry, discover
 from vedette.terminal import CommandError, age, out, table
@@ -46,7 +44,7 @@ def backtest(options: argparse.Namespace) -> int:
         if path is not None and not path.parent.is_dir():
             raise CommandError(f"there is no directory {path.parent}")
     readings = _read(options.data)
-    series = series_of(readings.columns, _instruments(registry))
+    series = series_of(readings.columns, instruments_of(registry))
     run = partial(
         replay,
         readings,
@@ -231,12 +229,6 @@ def _strangest(outcome: Outcome) -> list[int]:
     least = np.fmin.reduce(outcome.p, axis=0)
     ranked = np.lexsort((np.arange(count), -outcome.finding.sum(axis=0), least))
     return sorted(ranked[:PANELS].tolist())
-
-
-def _instruments(registry: Registry) -> list[Instrument]:
-    """Return what all collectors declare, and what the agent counts of them."""
-    kinds: list[type[Collector]] = [*registry.collectors.values(), RunnerMetrics]
-    return [*chain.from_iterable(kind.instruments() for kind in kinds)]
 
 
 def _numbers(values: NDArray[np.float32]) -> list[str]:

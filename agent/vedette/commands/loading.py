@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from vedette.api import Problem
+from vedette.api import Collector, Instrument, Problem
 from vedette.config import AgentSection, Config, bootstrap, load
 from vedette.paths import places
 from vedette.registry import Registry, discover
 from vedette.terminal import CommandError, printable
 
-__all__ = ["Loaded", "config_path", "destination", "listed", "loaded", "required"]
+__all__ = ["Loaded", "config_path", "destination", "instruments_of", "listed", "loaded", "required"]
 
 
 class Loaded(NamedTuple):
@@ -95,3 +95,11 @@ def destination(options: Any) -> str:
             host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
             return f"{host}:{port}"
     return ""
+
+
+def instruments_of(registry: Registry) -> list[Instrument]:
+    """Return what all collectors declare, and what the agent counts of them."""
+    from vedette.lanes import RunnerMetrics
+
+    kinds: list[type[Collector]] = [*registry.collectors.values(), RunnerMetrics]
+    return [instrument for kind in kinds for instrument in kind.instruments()]

@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -31,8 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette import assembly
-from vedette.api import Frame, Host
-from vedette.commands.loading import required
+from vedette.api import Frame, Host, Instrument
+from vedette.backtest import columns_of
+from vedette.commands.loading import instruments_of, required
 from vedette.config import Config
 from vedette.config.units import format_duration, parse_duration
 from vedette.lanes import Assignment, Lanes
@@ -62,7 +63,7 @@ def record(options: argparse.Namespace) -> int:
     assignments = _assignments(config, loaded.registry, options.collector, every_s)
     try:
         with open(options.out, "w", encoding="utf-8", newline="") as file:
-            rows = _Rows(file, options.series, config)
+            rows = _Rows(file, options.series, config, instruments_of(loaded.registry))
             names = {one.label for one in assignments} if options.collector else None
             recorder = _Recorder(rows, assignments, round(every_s * S), names)
             out(
@@ -82,13 +83,20 @@ def record(options: argparse.Namespace) -> int:
 class _Rows:
     """The file: its rows wait until the columns are known."""
 
-    def __init__(self, file: TextIO, globs: Sequence[str] | None, config: Config) -> None:
+    def __init__(
+        self,
+        file: TextIO,
+        globs: Sequence[str] | None,
+        config: Config,
+        known: Iterable[Instrument] = (),
+    ) -> None:
         self.table = SeriesTable(
             ticks=1,
             max_series=config.agent.max_series,
             max_per_collector=config.agent.max_series_per_collector,
         )
         self.globs = globs
+        self.known = tuple(known)
         self.count = 0
         self.columns: tuple[str, ...] | None = None
         self._file = file
@@ -111,8 +119,10 @@ class _Rows:
         if not found:
             globs = f" matches {' '.join(self.globs)}" if self.globs else " was read"
             raise CommandError(f"no series{printable(globs)}", "`vedette collect NAME` shows some.")
-        self.columns = tuple(sorted(found))
-        self._rows = np.array([found[key] for key in self.columns], dtype=np.intp)
+        keys = sorted(found)
+        self._rows = np.array([found[key] for key in keys], dtype=np.intp)
+        series = [one for key in keys if (one := self.table.series[found[key]])]
+        self.columns = tuple(columns_of(series, self.known))
         csv.writer(self._file, lineterminator="\n").writerow(["timestamp", *self.columns])
         self._write()
 

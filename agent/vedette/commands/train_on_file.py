@@ -10,7 +10,7 @@ from typing import Any
 from vedette import assembly
 from vedette.api import Detector, Series
 from vedette.backtest import series_of
-from vedette.commands.loading import required
+from vedette.commands.loading import instruments_of, required
 from vedette.commands.locate import ask
 from vedette.config.units import format_duration
 from vedette.control import NotRunning
@@ -48,10 +48,7 @@ def train_on_file(
         raise CommandError(f"cannot read {path}: {error.strerror}") from None
     if not detector.state:
         raise CommandError(f"{name} learns nothing: there is nothing to train")
-    instruments = [
-        one for kind in loaded.registry.collectors.values() for one in kind.instruments()
-    ]
-    series = series_of(readings.columns, instruments)
+    series = series_of(readings.columns, instruments_of(loaded.registry))
     shadow, data = _trained(detector, digest, readings, series, view)
     place = state_dir / DIRECTORY / f"{INCOMING}{os.getpid()}{STATE}"
     try:

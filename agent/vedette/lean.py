@@ -10,6 +10,10 @@ which neither pip nor a distribution writes, and to compile everything at each s
 and more memory than is won. They are kept in a directory of the environment's own, beside the code
 and no less trusted, so that nothing is written into the places of the system's Python. Whoever may
 write there makes them at the first start; an installer does so with ``python -m vedette.lean``.
+
+numpy asks the kernel for huge pages for each array from 4 MiB on. They come when the kernel gets
+round to it, two megabytes at a time whether needed or not: memory would grow by steps for hours,
+for nothing in an agent that looks at each number once a second. So it is told not to.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ TELLING = ("logging", "numpy", "msgspec", "google.protobuf", "apscheduler")
 OURS = ("vedette.agent", "vedette.pipeline")
 #: What a running agent imports later than at its start.
 LATER = ("httpx", "httpcore", "encodings.idna")
+#: What numpy takes for a no when it is 0.
+NO_HUGE_PAGES = "NUMPY_MADVISE_HUGEPAGE"
 #: A slow disk and a slow CPU; it takes 4 s on a usual one.
 PREPARE_S = 40.0
 
@@ -43,6 +49,7 @@ for name in sys.argv[1:]:
 
 def run_lean() -> None:
     """Replace this process by a lean one; returns where that cannot be or already is."""
+    os.environ.setdefault(NO_HUGE_PAGES, "0")
     if sys.flags.optimize >= 2 or not _is_program(sys.argv[0]):
         return
     directory = place()

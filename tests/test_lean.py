@@ -44,9 +44,8 @@ def started(arguments: list[str], directory: Path, place: Path) -> tuple[str, in
             assert time.monotonic() < deadline, log.read_text("utf-8")
             time.sleep(0.05)
         command = Path(f"/proc/{process.pid}/cmdline").read_text("utf-8").replace("\0", " ")
-        assert f"\0{lean.NO_HUGE_PAGES}=0\0" in Path(f"/proc/{process.pid}/environ").read_text(
-            "utf-8"
-        )
+        environment = Path(f"/proc/{process.pid}/environ").read_text("utf-8").split("\0")
+        assert (f"{lean.NO_HUGE_PAGES}=0" in environment) == ("-OO" in command)
     finally:
         process.terminate()
         code = process.wait(20)

@@ -26,7 +26,8 @@ Measured: on NAB, ASD and the Microsoft cloud monitoring set, 346 series and 14,
 rings once, in the flat stretch of ``art_daily_flatmiddle``, and that is labelled. Of the series 111
 are of the kind that always moves; were three in ten readings allowed to be equal and not one, it
 would have an opinion of 207, and ring once more.
-Cost: 48 bytes of state per series; for 2,000 series 30 µs to score and 60 µs to learn per tick.
+Nothing here is known sooner than after a minute or two, so it looks every five seconds at most.
+Cost: 48 bytes of state per series; for 2,000 series 30 µs to score and 60 µs to learn per look.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ READS = 500.0
 RUN_MEMORY_S, GAP_MEMORY_S = 30 * 86_400.0, 3 * 86_400.0
 #: Above this part of those judged, silence is not of the sources.
 MANY_SILENT = 0.5
-#: The bars follow what was learned once per so much time.
-REFRESH_NS = 60_000_000_000
+#: It looks once per so much time, and the bars follow what was learned once per so much.
+LOOK_NS, REFRESH_NS = 5_000_000_000, 60_000_000_000
 #: A gap is worth a score from this part of its bar on.
 SCORED_FROM = 0.5
 
@@ -111,12 +112,15 @@ class Stuck(Detector):
         self._generation = -1
         self._judged = self._alone = np.empty(0, dtype=bool)
         self._limits = np.empty(0, dtype=np.float32)
+        self._looked = -LOOK_NS
 
     def score(self, window: Window, state: State) -> Floats:
+        if not self._is_due(window):
+            return np.full(len(window.series), np.nan, dtype=np.float32)
         self._prepare(window)
         now = window.values[:, -1]
         same = now == state["last"]
-        passed = state["away"] + _elapsed(window)
+        passed = state["away"] + self._elapsed(window)
         still = np.where(same, state["still"] + passed, np.float32(0))
         scores: Floats = np.divide(still, state["run_bar"], dtype=np.float32)
         scores[same & (state["run"] < RUN_LEAST - 1)] *= 0  # no opinion stays none
@@ -131,10 +135,12 @@ class Stuck(Detector):
         return scores
 
     def learn(self, window: Window, state: State) -> None:
+        if not self._is_due(window):
+            return
         self._prepare(window)
         now = window.values[:, -1]
         read = np.isfinite(now)
-        passed = state["away"] + _elapsed(window)
+        passed = state["away"] + self._elapsed(window)
         same = now == state["last"]
         with np.errstate(invalid="ignore"):
             idle = (now == 0) | (now >= self._limits)
@@ -151,13 +157,14 @@ class Stuck(Detector):
         np.copyto(state["last"], np.where(idle, np.float32(np.nan), now), where=read)
         state["away"][:] = np.where(read, 0, passed)
         self._refresh(window, state)
+        self._looked = int(window.time[-1])
 
     def learning(self, window: Window, state: State) -> NDArray[np.bool_]:
         self._prepare(window)
         return self._judged & (state["watched"] < self.settle)
 
     def explain(self, window: Window, state: State, row: int) -> Evidence:
-        passed = float(state["away"][row]) + _elapsed(window)
+        passed = float(state["away"][row]) + self._elapsed(window)
         if np.isnan(window.values[row, -1]):
             text = f"no reading for {_length(passed)}"
             usual = float(state["gap"][row])
@@ -168,6 +175,17 @@ class Stuck(Detector):
             before = f"for longer than {_length(longest)}" if longest >= 1 else "twice in a row"
             text += f"; never before {before}"
         return Evidence(float("nan"), float("nan"), text)
+
+    def _is_due(self, window: Window) -> bool:
+        return int(window.time[-1]) // LOOK_NS != self._looked // LOOK_NS
+
+    def _elapsed(self, window: Window) -> float:
+        """Return the seconds since the look before; a longer pause is that of the whole agent."""
+        if len(window.time) < 2:
+            return 0.0
+        step_ns = max(0, int(np.diff(window.time).min()))
+        since_ns = int(window.time[-1]) - self._looked
+        return min(max(since_ns, step_ns), max(LOOK_NS, step_ns)) / 1e9
 
     def _prepare(self, window: Window) -> None:
         """Derive what the instruments say about each row, once per generation."""
@@ -198,10 +216,9 @@ class Stuck(Detector):
 
     def _refresh(self, window: Window, state: State) -> None:
         """Forget a little, and set the bars anew: once a minute, they change slowly."""
-        time = window.time
-        if len(time) > 1 and time[-1] // REFRESH_NS == time[-2] // REFRESH_NS:
+        if int(window.time[-1]) // REFRESH_NS == self._looked // REFRESH_NS:
             return
-        passed = max(60.0, _elapsed(window))
+        passed = max(60.0, self._elapsed(window))
         longest, gap = state["longest"], state["gap"]
         longest *= np.float32(math.exp(-passed / RUN_MEMORY_S))
         gap *= np.float32(math.exp(-passed / GAP_MEMORY_S))
@@ -221,13 +238,6 @@ class Stuck(Detector):
         with np.errstate(invalid="ignore"):
             silent = int((silence >= SCORED_FROM).sum())
         return silent <= max(1, MANY_SILENT * int(np.isfinite(silence).sum()))
-
-
-def _elapsed(window: Window) -> float:
-    """Return the seconds since the tick before; a single long pause is that of the whole agent."""
-    if len(window.time) < 2:
-        return 0.0
-    return max(0.0, float(np.diff(window.time).min()) / 1e9)
 
 
 def _length(seconds: float) -> str:

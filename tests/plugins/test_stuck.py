@@ -225,15 +225,27 @@ def test_it_keeps_the_contract() -> None:
     check_detector(Stuck(StuckConfig(settle=Duration(0))), ticks=400)
 
 
-def test_runs_are_counted_as_by_hand() -> None:
-    """The longest run and the share of equal readings, against a loop over the readings."""
+@pytest.mark.parametrize("every", [1, 5])
+def test_runs_are_counted_as_by_hand(every: int) -> None:
+    """The longest run and the share of equal readings, against a loop over the readings.
+
+    Where there is one each second, every fifth is looked at.
+    """
     random = np.random.default_rng(4)
     values = random.integers(1, 6, 500) * 1.0
-    host = Ticks([HEAT.series("cpu")], step_s=1.0)
+    host = Ticks([HEAT.series("cpu")], step_s=5.0 / every)
     host.detector = Stuck(StuckConfig(settle=Duration(1e6)))
-    host.scores(values[:, None])
+    host.now_ns -= int(host.step_s * S)  # the first is at a whole five seconds
+    host.scores(spread(values, every))
     runs = [len(list(group)) - 1 for _, group in itertools.groupby(values)]
-    assert host.state["longest"][0] == pytest.approx(max(runs[:-1]), rel=0.01)
+    assert host.state["longest"][0] == pytest.approx(5 * max(runs[:-1]), rel=0.01)
     assert host.state["moves"][0] == len(runs) - 1
     equal = sum(runs) / (len(values) - 1)
     assert host.state["alike"][0] == pytest.approx(equal, abs=0.01)
+
+
+def spread(values: Floats, every: int) -> Floats:
+    """Return the values with others between them, one column."""
+    between = moving(len(values) * every)
+    between[::every, 0] = values
+    return between

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vedette.api import Series, Window
-from vedette.causes import MAX_EVENTS, MAX_TEXT, Event, Events, clause, suspect
+from vedette.api import Event, Series, Window
+from vedette.causes import MAX_EVENTS, MAX_TEXT, Events, clause, suspect
 from vedette.happenings import Happenings
 
 sys.path.insert(0, str(Path(__file__).parent))

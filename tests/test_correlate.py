@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from vedette.api import Finding, Incident, Series, Track, gauge
-from vedette.causes import Event
+from vedette.api import Event, Finding, Incident, Series, Track, gauge
 from vedette.correlate import Correlator
 from vedette.decide import FindingChange
 from vedette.evidence import KEPT_WHOLE

@@ -11,8 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedette.api import Collector, Instrument, NoConfig, Sample, Series, Usage, counter, gauge
-from vedette.lanes.reading import USAGES_MAX, Late, Reader, printable, reason_of
+from vedette.api import (
+    Collector,
+    Event,
+    Instrument,
+    NoConfig,
+    Record,
+    Sample,
+    Series,
+    Usage,
+    counter,
+    gauge,
+)
+from vedette.lanes.reading import BESIDE_MAX, Late, Reader, printable, reason_of
 
 TICK = 1_700_000_000_000_000_000
 STRAY = gauge("test.stray", "1", "Never declared.")
@@ -155,8 +166,8 @@ def test_a_generator_that_repeats_itself_for_ever_is_cut_at_the_deadline() -> No
 
 def test_suspects_are_bounded() -> None:
     usage = Usage("cpu", "process", "x", "1", 0.1, "")
-    got = read(reader(lambda: [usage] * (USAGES_MAX + 5)))
-    assert len(got.frame.usages) == USAGES_MAX
+    got = read(reader(lambda: [usage] * (BESIDE_MAX[Usage] + 5)))
+    assert len(got.frame.usages) == BESIDE_MAX[Usage]
     assert got.invalid == 5
 
 
@@ -222,6 +233,9 @@ ITEMS = st.one_of(
     ),
     st.builds(Scripted.total, st.floats(0, 10)),
     st.sampled_from([None, STRAY(1.0), Usage("cpu", "process", "stress", "1", 0.9, "90 %")]),
+    st.sampled_from(
+        [Event(TICK, "deploy", "shop", "v2 came"), Record("test.told", TICK, "A word.")]
+    ),
 )
 
 
@@ -236,7 +250,9 @@ def test_what_came_before_changes_only_the_order(before: list[list[Any]], last: 
     def told(reading: Any) -> Any:
         values = map(repr, reading.frame.values)
         series = dict(zip(reading.frame.series, values, strict=True))
-        return series, reading.frame.usages, reading.invalid, reading.duplicates, reading.cut
+        frame = reading.frame
+        beside = frame.usages, frame.events, frame.records
+        return series, beside, reading.invalid, reading.duplicates, reading.cut
 
     assert told(got) == told(fresh)
 
@@ -252,3 +268,15 @@ def test_readings_that_come_as_before_are_held_to_the_deadline() -> None:
     read(source)
     with pytest.raises(Late):
         read(source)
+
+
+def test_what_happened_and_what_is_told_of_it_come_with_the_readings() -> None:
+    event, record = Event(TICK, "deploy", "shop", "v2 came"), Record("test.told", TICK, "A word.")
+    got = read(reader(lambda: [event, Scripted.load(1, "0"), record, event]))
+    assert got.frame.events == (event, event)
+    assert got.frame.records == (record,)
+    assert list(got.frame.values) == [1.0]
+    assert got.invalid == 0
+    many = read(reader(lambda: [event] * (BESIDE_MAX[Event] + 3)))
+    assert len(many.frame.events) == BESIDE_MAX[Event]
+    assert many.invalid == 3

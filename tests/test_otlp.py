@@ -21,7 +21,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK,
 )
 
-from vedette.api import Incident, Series, Suspect, Track, counter, gauge, updown
+from vedette.api import Incident, Record, Series, Suspect, Track, counter, gauge, updown
 from vedette.histogram import ExponentialHistogram
 from vedette.otlp import (
     AttributeValue,
@@ -31,6 +31,7 @@ from vedette.otlp import (
     encode_metrics_parts,
     heartbeat_event,
     incident_event,
+    record_event,
 )
 from vedette.summarise import Summariser, WindowSummary
 
@@ -579,6 +580,26 @@ def test_the_uid_of_an_incident_event_tells_its_changes_apart_and_is_stable() ->
     ]
     assert len({one.uid for one in events}) == 4
     assert incident_event(INCIDENT, "opened").uid == events[0].uid
+
+
+@pytest.mark.parametrize(
+    ("severity", "number", "text"),
+    [
+        (1, 1, "info"),
+        (9, 9, "info"),
+        (14, 14, "warning"),
+        (21, 21, "critical"),
+        (99, 24, "critical"),
+    ],
+)
+def test_a_record_of_a_collector_is_told_as_it_is(severity: int, number: int, text: str) -> None:
+    made = Record("test.told", END, "A word.", {"of": ["a", 1]}, severity, "one")
+    (record,) = records(record_event(made))
+    assert (record.event_name, record.body.string_value) == ("test.told", "A word.")
+    assert (record.severity_number, record.severity_text) == (number, text)
+    told = plain(record.attributes)
+    assert told.pop("log.record.uid")
+    assert told == {"vedette.event": "test.told", "of": ["a", 1]}
 
 
 def test_a_heartbeat_carries_its_attributes_and_warns_when_degraded() -> None:

@@ -7,11 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from vedette.api import Frame, gauge
+from vedette.api import Event, Frame, Record, gauge
 from vedette.pipeline import QUEUE_MAX
+from vedette.reporter import RECORDS_MAX, RECORDS_TOGETHER
 
 S = 1_000_000_000
 VALUE = gauge("test.value", "1", "A number in a test.")
@@ -67,6 +69,49 @@ def test_the_first_window_is_over_within_two_seconds_and_the_next_ones_are_short
     assert [end % 10 for end in ends] == [0] * len(ends)
     assert [end % 60 for end in ends[-2:]] == [0, 0]
     assert ends[1] - ends[0] == 10
+
+
+def test_what_a_collector_tells_goes_out_with_the_window_and_to_the_causes(
+    simulated_host: type[Any], tmp_path: Path
+) -> None:
+    host = simulated_host(tmp_path, [])
+    event = Event(host.now_s * S, "deploy", "shop", "shop v2 was deployed")
+    sound = [Record("test.told", 7, f"word {number}") for number in range(RECORDS_TOGETHER)]
+    odd = Record("test.odd", 7, "odd", {"what": object()})
+    told = (*sound, odd)
+    events = host.pipeline.correlator._blame.events
+    before = events.noted
+    tick = frame(host.now_s + 1)
+    host.pipeline.take((msgspec.structs.replace(tick, events=(event,), records=told),))
+    assert events.noted == before + 1
+    assert not _told(host, "test.told")
+    host.pipeline.finish()
+    assert _told(host, "test.told") == [one.body for one in sound]
+    assert _told(host, "test.odd") == []
+    assert host.pipeline.view.reports_dropped == 1
+
+
+def test_records_that_are_too_many_for_a_window_are_counted(
+    simulated_host: type[Any], tmp_path: Path
+) -> None:
+    host = simulated_host(tmp_path, [])
+    reporter = host.pipeline.reporter
+    for _ in range(3):
+        reporter.keep([Record("test.told", 7, "word")] * (RECORDS_MAX // 2 + 1))
+    assert reporter.dropped == RECORDS_MAX // 2 + 3
+
+
+def _told(host: Any, name: str) -> list[str]:
+    return [
+        record.body.string_value
+        for signal, body in host.spool.entries
+        if signal == "logs"
+        for record in ExportLogsServiceRequest.FromString(body)
+        .resource_logs[0]
+        .scope_logs[0]
+        .log_records
+        if record.event_name == name
+    ]
 
 
 def _attributes(body: bytes) -> dict[str, int]:

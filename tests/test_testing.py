@@ -17,9 +17,11 @@ from vedette.api import (
     Collector,
     Detector,
     Duration,
+    Event,
     Evidence,
     Host,
     NoConfig,
+    Record,
     StateArray,
     Unavailable,
     Usage,
@@ -57,6 +59,8 @@ class Good(Collector):
         yield self.load(float("nan"), "1")
         yield self.total(float(self.things))
         yield Usage("cpu", "process", "x", "1", 0.5, "half")
+        yield Event(7, "deploy", "x", "came")
+        yield Record("test.told", 7, "It came.")
 
 
 def test_a_collector_that_keeps_the_contract_passes() -> None:
@@ -93,6 +97,9 @@ STRAY = gauge("test.stray", "1", "Never declared.")
             breach(lambda self: usual(self, Usage("cpu", "process", "x", "1", 1.5, ""))),
             "not within 0 to 1",
         ),
+        (breach(lambda self: usual(self, Event(0, "deploy", "x", "came"))), "no time"),
+        (breach(lambda self: usual(self, Record("Told", 7, "It."))), "no dotted name"),
+        (breach(lambda self: usual(self, Record("a.b", 7, "It.", {}, 25))), "severity"),
         (
             breach(lambda self: [*usual(self), setattr(self, "things", self.things - 2)][:-1]),
             "the counter test.total fell",

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from vedette.api import Collector, Duration, Frame, Host, Secret, Size, Unavailable
+from vedette.api import Collector, Duration, Event, Frame, Host, Record, Secret, Size, Unavailable
 from vedette.lanes import Assignment, Lanes
 from vedette.lanes.isolation import ProcessCollector, WorkerError
 from vedette.lanes.reading import Late
@@ -85,6 +85,8 @@ class Foreign(Collector):
         yield self.load(0.5, "0")
         yield self.total(float("nan"))
         yield Usage("cpu", "process", "x", str(os.getpid()), 0.5, "half")
+        yield Event(7, "deploy", "shop", "v2 came")
+        yield Record("foreign.told", 7, "A word.", {"of": ["a", 1, {"b": True}]}, 17, "one")
 '''
 
 
@@ -235,13 +237,13 @@ def test_what_a_plugin_prints_or_reads_does_not_disturb_the_pipe(
     one = foreign("print")
     one.probe()
     for _ in range(3):
-        assert len(list(one.collect())) == 3
+        assert len(list(one.collect())) == 5
 
 
 def test_undeclared_readings_are_counted_not_sent(foreign: Callable[..., ProcessCollector]) -> None:
     one = foreign("stray")
     one.probe()
-    assert len(list(one.collect())) == 3
+    assert len(list(one.collect())) == 5
     assert one.invalid == 2
 
 
@@ -306,6 +308,9 @@ def test_the_runner_starts_a_new_worker_after_a_death_and_counts(plugin: Path) -
         first = runner.run(1_000_000_000)
         assert isinstance(first, Frame)
         assert first.collector == "foreign"
+        assert first.events == (Event(7, "deploy", "shop", "v2 came"),)
+        told = Record("foreign.told", 7, "A word.", {"of": ["a", 1, {"b": True}]}, 17, "one")
+        assert first.records == (told,)
         os.kill(int(first.usages[0].id), signal.SIGKILL)
         assert runner.run(2_000_000_000) is None
         second = runner.run(3_000_000_000)

@@ -25,6 +25,7 @@ __all__ = [
     "Collector",
     "Detector",
     "Duration",
+    "Event",
     "Evidence",
     "Finding",
     "Frame",
@@ -37,8 +38,10 @@ __all__ = [
     "Item",
     "Kind",
     "NoConfig",
+    "Observation",
     "Output",
     "Problem",
+    "Record",
     "Sample",
     "Secret",
     "SendResult",
@@ -308,6 +311,43 @@ class Usage(msgspec.Struct, frozen=True):
     text: str
 
 
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened. ``text`` says it in a few words that can follow "after": "unit
+    nginx.service restarted", "the clock was set back by 3 s".
+
+    ``kind`` is a word (``restart``, ``reboot``, ``deploy``, ``config``, ``kernel``, ``clock``,
+    ``agent``, your own), ``entity`` the name of the thing it happened to (``nginx.service``; of a
+    kernel message its kind, ``io_error``; empty: the host). ``time_ns`` is Unix ns.
+    """
+
+    time_ns: int
+    kind: str
+    entity: str
+    text: str
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Something to be told to whoever receives this host's reports, as one log record.
+
+    ``name`` says of what kind it is: static, dotted, of low cardinality (``vedette.log.template``).
+    ``body`` is for a person, ``attributes`` are text, numbers, truth values, bytes, and lists and
+    mappings of such. ``severity`` is a number of OpenTelemetry's log data model, 1 to 24.
+    ``uid`` is the same for two records of this host that tell the same thing twice (empty: none
+    does). It is made durable with the report of the window, not at once.
+    """
+
+    name: str
+    time_ns: int
+    body: str
+    attributes: Mapping[str, Any] = {}
+    severity: int = 9
+    uid: str = ""
+
+
+#: What ``Collector.collect`` yields.
+Observation = Sample | Usage | Event | Record
+
+
 class Frame(msgspec.Struct, frozen=True):
     """What one collector read at one tick.
 
@@ -322,6 +362,8 @@ class Frame(msgspec.Struct, frozen=True):
     series: tuple[Series, ...]
     values: array[float]
     usages: tuple[Usage, ...] = ()
+    events: tuple[Event, ...] = ()
+    records: tuple[Record, ...] = ()
 
 
 class Collector(ABC):
@@ -362,7 +404,7 @@ class Collector(ABC):
         """Check cheaply that the source exists; raise ``Unavailable`` when not. May open files."""
 
     @abstractmethod
-    def collect(self) -> Iterable[Sample | Usage]:
+    def collect(self) -> Iterable[Observation]:
         """Yield one tick's readings; a missing value is left out or NaN."""
 
     def close(self) -> None:  # noqa: B027

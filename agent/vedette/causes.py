@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
-from vedette.api import Suspect
+from vedette.api import Event, Suspect
 from vedette.entities import KERNEL_KINDS, SAME_FAMILY
 
 BEFORE_NS = 600_000_000_000
@@ -27,21 +27,6 @@ SHORTLY_NS = 60_000_000_000
 MAX_TEXT = 200
 #: What is a cause only for want of a better one: it changes what the agent sees, not the host.
 _LAST = "agent"
-
-
-class Event(msgspec.Struct, frozen=True):
-    """Something that happened. ``text`` says it in a few words that can follow "after": "unit
-    nginx.service restarted", "the clock was set back by 3 s".
-
-    ``kind`` is a word (``restart``, ``reboot``, ``deploy``, ``config``, ``kernel``, ``clock``,
-    ``agent``, your own), ``entity`` the name of the thing it happened to (``nginx.service``; of a
-    kernel message its kind, ``io_error``; empty: the host). ``time_ns`` is Unix ns.
-    """
-
-    time_ns: int
-    kind: str
-    entity: str
-    text: str
 
 
 class Events:

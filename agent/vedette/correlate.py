@@ -26,10 +26,9 @@ from typing import Literal
 import msgspec
 
 from vedette import evidence, suspects, twins, wording
-from vedette.api import Finding, Incident, Severity, Usage
+from vedette.api import Event, Finding, Incident, Severity, Usage
 from vedette.blame import Blame
 from vedette.cases import CLOSE_NS, MAX_MEMBERS, Case, Key, is_large, subject
-from vedette.causes import Event
 from vedette.decide import FindingChange, worse
 from vedette.entities import place_of
 from vedette.relations import Tie

@@ -12,8 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.api import Series, Window
-from vedette.causes import Event
+from vedette.api import Event, Series, Window
 
 #: Counters of events: the kind of event, and what to say; ``{0}`` is the first attribute's value.
 COUNTED = {

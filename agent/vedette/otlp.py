@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 import numpy as np
 
-from vedette.api import Incident, Item, Series, Severity, Track
+from vedette.api import Incident, Item, Record, Series, Severity, Track
 from vedette.histograms import Buckets
 from vedette.lighter import lighter_messages
 
@@ -84,6 +84,8 @@ class Event(msgspec.Struct, frozen=True):
     body: str
     attributes: Mapping[str, AttributeValue]
     uid: str = ""
+    #: OTLP SeverityNumber, where it is not that of ``severity``.
+    number: int = 0
 
 
 # ---------------------------------------------------------------- metrics
@@ -277,7 +279,7 @@ def encode_logs(events: Sequence[Event], resource: Mapping[str, str]) -> bytes:
         record = scope.log_records.add(
             time_unix_nano=event.time_ns,
             observed_time_unix_nano=event.time_ns,
-            severity_number=SEVERITY_NUMBER[event.severity],
+            severity_number=event.number or SEVERITY_NUMBER[event.severity],
             severity_text=event.severity,
             event_name=_text(event.name),
         )
@@ -362,6 +364,22 @@ def inventory_event(
             "vedette.inventory.changes": list(changes),
             "vedette.inventory.items": told,
         },
+    )
+
+
+def record_event(record: Record) -> Event:
+    """Tell what a collector has to tell."""
+    grade: Severity = "info"
+    if record.severity >= SEVERITY_NUMBER["warning"]:
+        grade = "warning" if record.severity < SEVERITY_NUMBER["critical"] else "critical"
+    return Event(
+        name=record.name,
+        time_ns=record.time_ns,
+        severity=grade,
+        body=record.body,
+        attributes=record.attributes,
+        uid=record.uid,
+        number=min(max(record.severity, 1), 24),
     )
 
 

@@ -19,8 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from vedette import models, otlp, twins
-from vedette.api import Detector, Frame, Incident
-from vedette.causes import Event
+from vedette.api import Detector, Event, Frame, Incident
 from vedette.correlate import Correlator, IncidentChange
 from vedette.detection import Detection, Judged
 from vedette.feedback import Marks
@@ -277,6 +276,10 @@ class Pipeline:
             self.detection.welcome(created.tolist())
         if frame.usages:
             self.correlator.observe(frame.usages)
+        for event in frame.events:
+            self.correlator.note(event)
+        if frame.records and self._reports:
+            self.reporter.keep(frame.records)
         if tick == self._open_tick:
             self._arrived.add(frame.collector)
         before = self._rhythm.get(frame.collector)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette import otlp
-from vedette.api import Series, Signal
+from vedette.api import Record, Series, Signal
 from vedette.correlate import IncidentChange
 from vedette.spool import SpoolError
 from vedette.summarise import Summariser
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Payloads that wait in memory while the spool cannot take them (a full disk).
 UNSAVED_MAX = 30
+#: Records of collectors that wait for the end of the window, and how many go into one request.
+RECORDS_MAX, RECORDS_TOGETHER = 10_000, 500
 #: Length of the very first window, and of those right after it.
 FIRST_WINDOW_NS = 2_000_000_000
 SETTLE_WINDOW_NS = 10_000_000_000
@@ -61,7 +63,8 @@ class Reporter:
         self.window_ns = window_ns
         self.start_ns = 0
         self.end_ns = 0
-        #: Payloads lost because neither disk nor memory could hold them.
+        #: Payloads lost because neither disk nor memory could hold them, and records that were too
+        #: many for one window, or that OTLP has no form for.
         self.dropped = 0
         self._spool = spool
         self._settle_until_ns = settle_until_ns
@@ -71,6 +74,7 @@ class Reporter:
         self._summariser = Summariser()
         self._folded = 0
         self._gone: list[Series] = []
+        self._records: list[Record] = []
         self._unsaved: deque[Entry] = deque(maxlen=UNSAVED_MAX)
         self._failing = False
 
@@ -113,9 +117,40 @@ class Reporter:
             event = otlp.heartbeat_event(end_ns, beat)
             parts = otlp.encode_metrics_parts(summary, self.resource, self._gone)
             entries: list[Entry] = [("metrics", part) for part in parts]
-            self._append([*entries, ("logs", otlp.encode_logs([event], self.resource))])
+            entries.append(("logs", otlp.encode_logs([event], self.resource)))
+            self._append(entries + self._kept())
             self._gone = []
         self._begin(end_ns)
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """Take what a collector has to tell; it is made durable with the open window."""
+        room = RECORDS_MAX - len(self._records)
+        self._records += records[:room]
+        self.dropped += max(0, len(records) - room)
+
+    def _kept(self) -> list[Entry]:
+        """Return the records that wait, and forget them."""
+        events = [otlp.record_event(record) for record in self._records]
+        self._records = []
+        entries: list[Entry] = []
+        for start in range(0, len(events), RECORDS_TOGETHER):
+            some = events[start : start + RECORDS_TOGETHER]
+            try:
+                entries.append(("logs", otlp.encode_logs(some, self.resource)))
+            except ValueError:
+                sound = [one for one in some if self._is_sound(one)]
+                self.dropped += len(some) - len(sound)
+                if sound:
+                    entries.append(("logs", otlp.encode_logs(sound, self.resource)))
+        return entries
+
+    def _is_sound(self, event: otlp.Event) -> bool:
+        try:
+            otlp.encode_logs([event], self.resource)
+        except ValueError as error:
+            log.warning("a record cannot be told reason=%s", error)
+            return False
+        return True
 
     def reset(self, last_ns: int) -> None:
         """Close the window at the last tick that was folded: the clock was set back."""

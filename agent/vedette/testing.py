@@ -23,8 +23,11 @@ from numpy.typing import ArrayLike, NDArray
 from vedette.api import (
     Collector,
     Detector,
+    Event,
     Host,
     Instrument,
+    Observation,
+    Record,
     Sample,
     Series,
     StateArray,
@@ -66,7 +69,7 @@ def check_collector(
     host: Host | None = None,
     ticks: int = 2,
     may_omit: Collection[str] = (),
-) -> list[list[Sample | Usage]]:
+) -> list[list[Observation]]:
     """Run a collector for some ticks and check its contract; returns what each tick yielded.
 
     Every declared metric must be emitted at one of the ticks at least, unless ``may_omit`` names
@@ -139,10 +142,16 @@ def check_instruments(kind: type[Collector]) -> None:
     _require(declared, f"{kind.name} declares no metric")
 
 
-def _check_tick(kind: type[Collector], items: Sequence[Sample | Usage]) -> None:
+def _check_tick(kind: type[Collector], items: Sequence[Observation]) -> None:
     declared = set(kind.instruments())
     seen: set[Series] = set()
     for item in items:
+        if isinstance(item, Event | Record):
+            _require(item.time_ns > 0, f"{kind.name}: {item}: no time")
+            if isinstance(item, Record):
+                _require(_METRIC.fullmatch(item.name), f"{kind.name}: {item}: no dotted name")
+                _require(1 <= item.severity <= 24, f"{kind.name}: {item}: severity")
+            continue
         if isinstance(item, Usage):
             _require(item.resource in kind.explains, f"{kind.name}: {item} is not in `explains`")
             _require(0 <= item.share <= 1, f"{kind.name}: {item}: the share is not within 0 to 1")
@@ -156,7 +165,7 @@ def _check_tick(kind: type[Collector], items: Sequence[Sample | Usage]) -> None:
         _require(not math.isinf(item.value), f"{kind.name}: {key} is infinite")
 
 
-def _check_counters(seen: Sequence[Iterable[Sample | Usage]]) -> None:
+def _check_counters(seen: Sequence[Iterable[Observation]]) -> None:
     totals: dict[Series, float] = {}
     for items in seen:
         for item in items:
@@ -167,7 +176,7 @@ def _check_counters(seen: Sequence[Iterable[Sample | Usage]]) -> None:
                 totals[item.series] = item.value
 
 
-def readings(items: Iterable[Sample | Usage]) -> dict[str, float]:
+def readings(items: Iterable[Observation]) -> dict[str, float]:
     """Return the samples of a tick as ``{series key: value}``."""
     return {item.series.key: item.value for item in items if isinstance(item, Sample)}
 

@@ -22,8 +22,19 @@ from typing import Any, BinaryIO, Literal
 
 import msgspec
 
-from vedette.api import Collector, Duration, Host, Sample, Secret, Size, Unavailable, Usage
-from vedette.lanes.reading import USAGES_MAX, is_reading, reason_of
+from vedette.api import (
+    Collector,
+    Duration,
+    Event,
+    Host,
+    Record,
+    Sample,
+    Secret,
+    Size,
+    Unavailable,
+    Usage,
+)
+from vedette.lanes.reading import Beside, is_reading, reason_of
 
 Verb = Literal["probe", "collect", "close"]
 
@@ -55,6 +66,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
     readings: list[tuple[int, tuple[str, ...], float]] = []
     usages: list[Usage] = []
+    events: list[Event] = []
+    records: list[Record] = []
     invalid: int = 0
     cpu_ns: int = 0
     error: str = ""
@@ -132,7 +145,7 @@ def _collect(collector: Collector) -> Answer:
     # By identity: two may be equal and yet mean different things to detection.
     indexes = {id(instrument): index for index, instrument in enumerate(collector.instruments())}
     readings: list[tuple[int, tuple[str, ...], float]] = []
-    usages: list[Usage] = []
+    beside = Beside()
     invalid = 0
     for item in collector.collect():
         if isinstance(item, Sample) and is_reading(item.value):
@@ -141,13 +154,12 @@ def _collect(collector: Collector) -> Answer:
                 invalid += 1
             else:
                 readings.append((index, item.series.values, float(item.value)))
-        elif isinstance(item, Usage) and len(usages) < USAGES_MAX:
-            usages.append(item)
-        else:
+        elif not beside.take(item):
             invalid += 1
         if len(readings) >= READINGS_MAX:
             break
-    return Answer(readings, usages, invalid, time.process_time_ns())
+    told = beside.usages, beside.events, beside.records
+    return Answer(readings, *told, invalid, time.process_time_ns())
 
 
 def _private_pipes() -> tuple[BinaryIO, BinaryIO]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from vedette.api import Collector, Sample, Unavailable, Usage
+from vedette.api import Collector, Event, Observation, Record, Sample, Unavailable, Usage
 from vedette.commands.loading import Loaded, required
 from vedette.config import Component, Config
 from vedette.terminal import CommandError, clock, number, out, printable, table
@@ -36,6 +36,8 @@ class Reading(msgspec.Struct, frozen=True):
     took_s: float
     values: tuple[Value, ...]
     usages: tuple[Usage, ...]
+    events: tuple[Event, ...] = ()
+    records: tuple[Record, ...] = ()
 
 
 def collect(options: argparse.Namespace) -> int:
@@ -78,11 +80,13 @@ def readings(collector: Collector, count: int) -> Iterator[Reading]:
         began, took, items = _read(collector)
         values = tuple(_values(items, began, before))
         usages = tuple(item for item in items if isinstance(item, Usage))
-        yield Reading(time_ns, took, values, usages)
+        events = tuple(item for item in items if isinstance(item, Event))
+        records = tuple(item for item in items if isinstance(item, Record))
+        yield Reading(time_ns, took, values, usages, events, records)
         before = began, _totals(items)
 
 
-def _read(collector: Collector) -> tuple[float, float, list[Sample | Usage]]:
+def _read(collector: Collector) -> tuple[float, float, list[Observation]]:
     """Return the monotonic time of the reading, its duration, and what came."""
     began = time.monotonic()
     try:
@@ -101,7 +105,7 @@ def _failed(collector: Collector, step: str, error: Exception) -> CommandError:
     )
 
 
-def _totals(items: Sequence[Sample | Usage]) -> dict[str, float]:
+def _totals(items: Sequence[Observation]) -> dict[str, float]:
     return {
         item.series.key: item.value
         for item in items
@@ -110,7 +114,7 @@ def _totals(items: Sequence[Sample | Usage]) -> dict[str, float]:
 
 
 def _values(
-    items: Sequence[Sample | Usage], began: float, before: tuple[float, dict[str, float]] | None
+    items: Sequence[Observation], began: float, before: tuple[float, dict[str, float]] | None
 ) -> Iterator[Value]:
     """Yield the values; a counter that is new, or fell, has no rate yet (NaN)."""
     for item in items:
@@ -139,6 +143,15 @@ def _print(reading: Reading, *, heading: bool) -> None:
         ]
         for line in table(rows, right=(4,)):
             out(line)
+    if reading.events:
+        out("\nwhat happened")
+        events = [(clock(e.time_ns), e.kind, e.entity, printable(e.text)) for e in reading.events]
+        for line in table(events):
+            out(line)
+    if reading.records:
+        out("\nwhat is told of it")
+        for one in reading.records:
+            out(f"{clock(one.time_ns)}  {one.name}  {printable(one.body)}")
     if heading:
         out()
 

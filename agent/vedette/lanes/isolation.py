@@ -19,7 +19,7 @@ from importlib.machinery import PathFinder
 
 import msgspec
 
-from vedette.api import Collector, Sample, Unavailable, Usage
+from vedette.api import Collector, Observation, Unavailable
 from vedette.lanes.reading import Late, printable
 from vedette.worker import LENGTH, MESSAGE_MAX, Answer, Setup, Verb, to_options
 
@@ -99,7 +99,7 @@ class ProcessCollector(Collector):
             self._end()  # a collector without a source needs no worker that waits for it
             raise
 
-    def collect(self) -> Iterator[Sample | Usage]:
+    def collect(self) -> Iterator[Observation]:
         """Ask the worker for a tick; raises ``Late`` after killing it at the deadline."""
         answer = self._ask("collect", time.monotonic() + self._timeout_s)
         self.invalid += answer.invalid
@@ -107,6 +107,8 @@ class ProcessCollector(Collector):
         for index, values, value in answer.readings:
             yield instruments[index](value, *values)
         yield from answer.usages
+        yield from answer.events
+        yield from answer.records
 
     def close(self) -> None:
         """Let the worker close its collector, then end it."""

@@ -16,17 +16,29 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from math import isinf
+from typing import Any
 
 import msgspec
 
-from vedette.api import Collector, Frame, Instrument, Sample, Series, Usage
+from vedette.api import (
+    Collector,
+    Event,
+    Frame,
+    Instrument,
+    Observation,
+    Record,
+    Sample,
+    Series,
+    Usage,
+)
 
 #: Items between two looks at the clock.
 CLOCK_EVERY = 256
 #: Numbers of these types between these two are readings at a glance.
 NUMBERS, LEAST, MOST = frozenset({int, float}), -1e18, 1e18
-#: Suspects one collector may name at one tick; more cannot be of use to a person.
-USAGES_MAX = 64
+#: What one collector may tell at one tick beside its readings: suspects and events, of which more
+#: cannot be of use to a person, and records.
+BESIDE_MAX: dict[object, int] = {Usage: 64, Event: 64, Record: 4096}
 
 
 class Late(Exception):  # noqa: N818 - an outcome the runner counts, like Unavailable
@@ -45,6 +57,29 @@ class Reading(msgspec.Struct, frozen=True):
     invalid: int
     duplicates: int
     cut: int
+
+
+class Beside:
+    """What came beside the readings of a tick, kind by kind, as far as there is room."""
+
+    def __init__(self) -> None:
+        self.usages: list[Usage] = []
+        self.events: list[Event] = []
+        self.records: list[Record] = []
+        self._lists: dict[object, list[Any]] = {
+            Usage: self.usages,
+            Event: self.events,
+            Record: self.records,
+        }
+
+    def take(self, item: object) -> bool:
+        """Keep an item; False when it is none of these, or one too many."""
+        kind = item.__class__
+        kept = self._lists.get(kind)
+        if kept is None or len(kept) >= BESIDE_MAX[kind]:
+            return False
+        kept.append(item)
+        return True
 
 
 class Reader:
@@ -74,14 +109,14 @@ class Reader:
         """
         items = iter(self._collector.collect())
         values: list[float] = []
-        usages: list[Usage] = []
+        beside = Beside()
         duplicates = invalid = cut = 0
         try:
-            odd = self._follow(items, values, usages, deadline_ns)
+            odd = self._follow(items, values, beside, deadline_ns)
             if odd or len(values) < len(self._series):
                 latest = dict(zip(self._series, values, strict=False))
                 rest = chain(odd, items) if odd else ()
-                valid, invalid, cut = self._consume(rest, latest, usages, deadline_ns)
+                valid, invalid, cut = self._consume(rest, latest, beside, deadline_ns)
                 duplicates = len(values) + valid - len(latest)
                 ordered = self._in_order(latest)
             else:
@@ -90,16 +125,25 @@ class Reader:
             close = getattr(items, "close", None)
             if close is not None:
                 close()
-        frame = Frame(self._name, tick_ns, read_ns, self._series, ordered, tuple(usages))
+        frame = Frame(
+            self._name,
+            tick_ns,
+            read_ns,
+            self._series,
+            ordered,
+            tuple(beside.usages),
+            tuple(beside.events),
+            tuple(beside.records),
+        )
         return Reading(frame, invalid, duplicates, cut)
 
     def _follow(
         self,
-        items: Iterator[Sample | Usage],
+        items: Iterator[Observation],
         values: list[float],
-        usages: list[Usage],
+        beside: Beside,
         deadline_ns: int,
-    ) -> tuple[Sample | Usage, ...]:
+    ) -> tuple[Observation, ...]:
         """Take readings while they are of the series of the last tick, in its order.
 
         Returns the first item that is not what was expected; nothing when there is none.
@@ -115,20 +159,18 @@ class Reader:
                 values.append(value)
                 if not len(values) % CLOCK_EVERY and self._monotonic_ns() > deadline_ns:
                     raise Late
-            elif item.__class__ is Usage and len(usages) < USAGES_MAX:
-                usages.append(item)
-            else:
+            elif not beside.take(item):
                 return (item,)
         return ()
 
     def _consume(
         self,
-        items: Iterable[Sample | Usage],
+        items: Iterable[Observation],
         latest: dict[Series, float],
-        usages: list[Usage],
+        beside: Beside,
         deadline_ns: int,
     ) -> tuple[int, int, int]:
-        """Sort items into ``latest`` and ``usages``; returns valid, invalid, cut."""
+        """Sort items into ``latest`` and ``beside``; returns valid, invalid, cut."""
         most = self._max_series
         seen = valid = invalid = cut = 0
         for item in items:
@@ -147,9 +189,7 @@ class Reader:
                     continue
                 latest[series] = value
                 valid += 1
-            elif isinstance(item, Usage) and len(usages) < USAGES_MAX:
-                usages.append(item)
-            else:
+            elif not beside.take(item):
                 invalid += 1
         return valid, invalid, cut
 

@@ -1,0 +1,90 @@
+"""Say how strange a template is that was never seen before.
+
+The rate of new templates is that of their class (``surprise.Rarity``): information, warnings,
+errors, and texts that never mean well. So a source that invents an information each minute can
+still surprise with its first error, and one that invents errors cannot. (Of many inventions without
+an error one might have been one: that much, and no more, is taken over from the other classes.)
+What a person cares about enters as weights in nats, the logarithm of how much likelier such a line
+is to be worth a look.
+
+Quiet while the source is young and during a calm that the caller declares (a deploy, a restart),
+but for the texts that never mean well: out of memory after a deploy is what one wants to know.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from vedette.logs.entry import Severity
+from vedette.logs.surprise import Rarity
+
+#: A source this young, in seconds and lines, invents by nature.
+YOUNG_S, YOUNG_LINES = 600.0, 200
+#: What a first time teaches while the source is young or calm was declared.
+CALM_TEACHES = 0.1
+#: So many inventions of other classes make half of one of this.
+OTHERS = 50.0
+#: Nats by which a class is worth more or less than its rate says.
+WEIGHTS = {"detail": -3.0, "plain": -1.0, "warning": 1.0, "error": 4.0, "fatal": 6.0}
+#: The same for a text that never means well, on top.
+DANGER = 8.0
+_DANGER = re.compile(
+    r"out of memory|\boom\b|oom-kill|cannot allocate memory|segfault|segmentation fault"
+    r"|kernel panic|core dumped|no space left|disk full|input/output error|\bi/o error"
+    r"|corrupt|deadlock|stack overflow|heap space|too many open files|read-only file system"
+    r"|hung task|blocked for more than|soft lockup|hard lockup|nvrm: xid|uncorrectable"
+    r"|split.?brain|data loss|checksum mismatch|assertion failed|illegal memory access",
+    re.IGNORECASE,
+)
+#: Texts are looked through up to here.
+_LOOK = 2000
+
+
+def is_danger(text: str) -> bool:
+    """Say whether a text is of those that never mean well."""
+    return _DANGER.search(text, 0, _LOOK) is not None
+
+
+class Novelty(msgspec.Struct):
+    """How often a source invents templates, by class."""
+
+    born_s: float
+    lines: int = 0
+    classes: dict[str, Rarity] = {}
+
+    def judge(self, now_s: float, text: str, severity: Severity, *, calm: bool) -> float:
+        """Return the surprise of a new template in nats, and learn that there was one."""
+        danger = is_danger(text)
+        grade = _grade(severity)
+        rarity = self._rarity("danger" if danger else grade)
+        quiet = calm or self.is_young(now_s)
+        others = sum(one.decayed(now_s) for one in self.classes.values() if one is not rarity)
+        found = (
+            rarity.surprise(now_s, others / (others + OTHERS))
+            + WEIGHTS[grade]
+            + (DANGER if danger else 0.0)
+        )
+        rarity.note(now_s, CALM_TEACHES if quiet else 1.0)
+        return found if danger or not quiet else 0.0
+
+    def is_young(self, now_s: float) -> bool:
+        """Say whether the source is too young to be surprised by what it shows first."""
+        return now_s - self.born_s < YOUNG_S or self.lines < YOUNG_LINES
+
+    def _rarity(self, grade: str) -> Rarity:
+        found = self.classes.get(grade)
+        if found is None:
+            found = self.classes[grade] = Rarity(self.born_s)
+        return found
+
+
+def _grade(severity: Severity) -> str:
+    if severity >= Severity.FATAL:
+        return "fatal"
+    if severity >= Severity.ERROR:
+        return "error"
+    if severity >= Severity.WARN:
+        return "warning"
+    return "detail" if Severity.UNKNOWN < severity < Severity.INFO else "plain"

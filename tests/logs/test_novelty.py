@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from vedette.logs.entry import Severity
-from vedette.logs.novelty import YOUNG_LINES, Novelty, is_danger
+from vedette.logs.novelty import YOUNG_LINES, Novelty, Repeats, is_danger
+from vedette.logs.signals import Fresh
 from vedette.logs.surprise import RINGS
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -68,6 +71,34 @@ def test_a_source_that_invents_information_still_rings_for_its_first_error() -> 
     assert rings(novelty, 2 * DAY, Severity.ERROR)
 
 
+def test_who_invents_much_is_believed_a_bit_less_about_its_first_error() -> None:
+    quiet, busy = mature(), mature()
+    for minute in range(200):
+        busy.judge(12 * HOUR + 60 * minute, "a text", Severity.INFO, calm=False)
+    scores = [one.judge(DAY, "a text", Severity.ERROR, calm=False) for one in (quiet, busy)]
+    assert RINGS - 1 < scores[1] < scores[0] - 1
+
+
+def repeated(severity: Severity, score: float, *lines: int) -> list[float]:
+    repeats, found = Repeats(), []
+    repeats.add(0.0, Fresh(7, "a text", severity), score)
+    for second, count in enumerate(lines):
+        found += [new.total for _, new in repeats.observe(10.0 * second, {7: count, 8: 1})]
+    return found
+
+
+def test_a_new_error_that_comes_again_and_again_is_the_stranger() -> None:
+    totals = repeated(Severity.ERROR, 12.6, 1, 2, 17, 900)
+    assert totals == pytest.approx([12.6, 12.6 + math.log(3) / 2, 12.6 + math.log(20) / 2, 14.1])
+    assert totals[-1] > RINGS
+
+
+def test_what_is_no_longer_new_or_not_grave_adds_nothing() -> None:
+    assert len(repeated(Severity.ERROR, 12.0, *[5] * 20)) == 7
+    assert repeated(Severity.INFO, 12.0, 50) == []
+    assert repeated(Severity.ERROR, 3.0, 50) == []
+
+
 def test_memory_that_is_out_rings_at_a_mature_source_whatever_its_severity() -> None:
     assert rings(mature(), 30 * DAY, Severity.INFO, OOM)
     assert rings(mature(), 30 * DAY, Severity.UNKNOWN, OOM)
@@ -94,6 +125,8 @@ def test_what_a_deploy_brings_does_not_hide_what_comes_after_it() -> None:
         "write failed: No space left on device",
         "kernel: EXT4-fs error: I/O error while writing superblock",
         "traps: a.out[<num>] general protection, core dumped",
+        "server process (PID <num>) was terminated by signal <num>: Killed",
+        "app.service: Main process exited, code=killed, status=9/KILL",
         "java.lang.OutOfMemoryError: Java heap space",
     ],
 )

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedette.logs import rhythm as rhythm_module
+from vedette.logs.blocks import score_blocks
 from vedette.logs.entry import Severity
 from vedette.logs.followers import TRIALS_LEAST, Followers, Missing
 from vedette.logs.rhythm import Burst, Rhythm, Silence
@@ -105,6 +106,15 @@ def test_a_burst_that_lasts_is_the_new_state() -> None:
     told = [second - begin for second, bursts in found if bursts]
     assert told[0] <= 10
     assert 300 < told[-1] < 1500
+
+
+def test_a_bit_more_than_the_largest_of_very_many_is_what_chance_does() -> None:
+    blocks = 100_000.0
+    row = [25, 8, 0.0, 8 * blocks, 72 * blocks, blocks, 16, blocks]
+    part = np.array([row, [80, *row[1:]]], dtype=np.float32)
+    less, more = score_blocks(part, np.array([16, 16], dtype=np.float32), 0)
+    assert 4 < less < RINGS - 4
+    assert more > RINGS
 
 
 # ---------------------------------------------------------------- silences

@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedette.logs import sessions as sessions_module
-from vedette.logs.profile import BINS, MAX_SIGNATURES, CountProfile
+from vedette.logs.profile import MAX_SIGNATURES, CountProfile
 from vedette.logs.sessions import (
     ModelState,
     OpenSessions,
+    Precedence,
     SessionKey,
     SessionModel,
+    Spans,
     Verdict,
     explain,
-    spanned,
 )
 
 OPEN, READ, WRITE, SYNC, CLOSE, ERROR, RETRY = range(1, 8)
@@ -87,6 +88,27 @@ def test_what_varies_freely_says_nothing() -> None:
     assert MODEL.judge([OPEN, *[READ] * 12, CLOSE]).score < 3
 
 
+def test_a_count_off_what_is_nearly_fixed_is_stranger_than_a_large_one_of_what_varies() -> None:
+    random, profile = Random(5), CountProfile()
+    for at in range(4000):
+        free = 1 + int(random.expovariate(0.5))
+        profile.learn({1: 1, 2: free, 3: 2 if at % 200 == 0 else 3, 4: 1 + at % 7})
+    large, off = {1: 1, 2: 13, 3: 3, 4: 3}, {1: 1, 2: 2, 3: 2, 4: 3}
+    assert profile.judge(off)[0] > profile.judge(large)[0] + 1
+    assert profile.judge(large)[0] < 4
+
+
+def test_what_was_over_before_another_began_must_not_go_on_after_it() -> None:
+    precedence = Precedence()
+    for _ in range(1000):
+        precedence.learn(Spans([OPEN, WRITE, WRITE, CLOSE, SYNC]))
+    assert precedence.judge(Spans([OPEN, WRITE, CLOSE, SYNC])) is None
+    reason = precedence.judge(Spans([OPEN, WRITE, CLOSE, WRITE, SYNC]))
+    assert reason is not None
+    assert (reason.template_id, reason.what) == (CLOSE, "comes too early")
+    assert precedence.judge(Spans([SYNC, OPEN])) is not None
+
+
 def test_a_common_signature_is_ordinary_whatever_the_tree_says() -> None:
     profile = CountProfile()
     for _ in range(100):
@@ -121,6 +143,16 @@ def test_what_was_learned_survives_the_disk() -> None:
         assert again.judge(one) == MODEL.judge(one)
 
 
+def test_a_signature_that_was_seen_is_ordinary_where_all_that_was_learned_is() -> None:
+    seldom = {1: 1, 2: 9, 3: 4}
+    for trusted in (False, True):
+        profile = CountProfile(trusted=trusted)
+        for at in range(5000):
+            profile.learn(seldom if at % 1500 == 0 else {1: 1, 2: 1})
+        assert (profile.judge(seldom)[0] > 5) is not trusted
+        assert profile.judge({1: 1, 2: 9, 3: 5})[0] > 5
+
+
 def test_a_model_is_bounded() -> None:
     random, profile = Random(4), CountProfile(size=200)
     for _ in range(6000):
@@ -141,12 +173,11 @@ def test_any_sessions_are_taken_and_judged(many: list[list[int]]) -> None:
 
 @given(st.lists(st.integers(0, 6), max_size=40))
 def test_spans_are_what_the_sequence_says(lines: list[int]) -> None:
-    spans = spanned(lines)
+    spans = Spans(lines)
     assert spans.counts == {one: lines.count(one) for one in set(lines)}
     assert spans.first == {one: lines.index(one) + 1 for one in set(lines)}
     assert all(lines[at - 1] == one for one, at in spans.last.items())
     assert all(one not in lines[at:] for one, at in spans.last.items())
-    assert BINS == 12
 
 
 # ---------------------------------------------------------------- keys

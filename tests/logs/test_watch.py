@@ -105,6 +105,18 @@ def test_a_burst_of_errors_is_told_at_once_and_only_once(warm: Feeder) -> None:
     assert warm.watch.strangeness("burst") < RINGS
 
 
+def test_a_burst_that_comes_again_soon_goes_on_and_one_that_comes_late_is_told_anew(
+    warm: Feeder,
+) -> None:
+    burst = {ERROR: 214}
+    assert len(warm.run(200, lambda since: burst if not since else {})) == 1
+    assert warm.watch.active() == []
+    assert warm.run(5, lambda since: {ERROR: 700} if not since else {}) == []
+    assert [one.count for one in warm.watch.active()] == [914]
+    warm.run(2000)
+    assert len(warm.run(5, lambda since: {ERROR: 3000} if not since else {})) == 1
+
+
 def test_a_new_error_is_told(warm: Feeder) -> None:
     found = warm.run(5, lambda since: {100: 1} if since == 2 else {})
     assert [(one.kind, one.text) for one in found] == [
@@ -172,6 +184,25 @@ def test_a_calm_tells_nothing_but_what_never_means_well(warm: Feeder) -> None:
     assert warm.watch.strangeness("burst") == 0
     found = warm.run(1, lambda _: {1000: 1}, calm_until_ns=until)
     assert [one.kind for one in found] == ["new_template"]
+
+
+def test_a_heartbeat_that_a_deploy_ended_is_told_when_the_calm_is_over(warm: Feeder) -> None:
+    until = warm.now() + 400 * S
+    assert warm.run(400, beats=False, calm_until_ns=until) == []
+    assert [one.kind for one in warm.run(5, beats=False)] == ["silence"]
+
+
+def test_a_start_without_ready_is_told_during_a_calm_too(warm: Feeder) -> None:
+    start, ready = 60, 61
+
+    def starts(*, well: bool) -> Callable[[int], dict[int, int]]:
+        return lambda since: {start: 1} if not since else {ready: 1} if well and since == 3 else {}
+
+    for _ in range(60):
+        assert warm.run(200, starts(well=True)) == []
+    until = warm.now() + 200 * S
+    found = warm.run(100, starts(well=False), calm_until_ns=until)
+    assert [(one.kind, one.template_id) for one in found] == [("missing", ready)]
 
 
 def test_a_stopped_agent_is_no_silence(warm: Feeder) -> None:

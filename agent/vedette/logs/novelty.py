@@ -7,18 +7,24 @@ an error one might have been one: that much, and no more, is taken over from the
 What a person cares about enters as weights in nats, the logarithm of how much likelier such a line
 is to be worth a look.
 
+A warning or an error that is new and comes again and again in its first minute is a bit the
+stranger: by ``ln(n) / 2`` for n lines, at most ``REPEATED_MOST``, as many come in bunches anyway.
+
 Quiet while the source is young and during a calm that the caller declares (a deploy, a restart),
 but for the texts that never mean well: out of memory after a deploy is what one wants to know.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 
 import msgspec
 
 from vedette.logs.entry import Severity
-from vedette.logs.surprise import Rarity
+from vedette.logs.signals import Fresh
+from vedette.logs.surprise import RINGS, Rarity
 
 #: A source this young, in seconds and lines, invents by nature.
 YOUNG_S, YOUNG_LINES = 600.0, 200
@@ -35,6 +41,7 @@ _DANGER = re.compile(
     r"|kernel panic|core dumped|no space left|disk full|input/output error|\bi/o error"
     r"|corrupt|deadlock|stack overflow|heap space|too many open files|read-only file system"
     r"|hung task|blocked for more than|soft lockup|hard lockup|nvrm: xid|uncorrectable"
+    r"|(?:terminated|killed) by signal|code=(?:killed|dumped)|not properly shut down"
     r"|split.?brain|data loss|checksum mismatch|assertion failed|illegal memory access",
     re.IGNORECASE,
 )
@@ -45,6 +52,55 @@ _LOOK = 2000
 def is_danger(text: str) -> bool:
     """Say whether a text is of those that never mean well."""
     return _DANGER.search(text, 0, _LOOK) is not None
+
+
+#: For how many seconds the lines of a new template add to its surprise, and of how many templates.
+REPEATS_S, MAX_REPEATED = 60.0, 32
+REPEATED_MOST = 1.5
+#: Less surprising ones are let go of.
+REPEATED_LEAST = RINGS / 2
+
+
+class Repeated(msgspec.Struct):
+    """A template that is new: since when, how strange, and how many lines it has had."""
+
+    since_s: float
+    score: float
+    text: str
+    lines: int = 0
+
+    @property
+    def total(self) -> float:
+        """How strange it is by now, in nats."""
+        return self.score + min(math.log(max(self.lines, 1)) / 2, REPEATED_MOST)
+
+
+class Repeats:
+    """The new templates of the last minute that are grave."""
+
+    def __init__(self) -> None:
+        self._new: dict[int, Repeated] = {}
+
+    def add(self, now_s: float, fresh: Fresh, score: float) -> None:
+        """Take note of a new template."""
+        grave = fresh.severity >= Severity.WARN and score >= REPEATED_LEAST
+        if grave and len(self._new) < MAX_REPEATED:
+            self._new[fresh.template_id] = Repeated(now_s, score, fresh.text)
+
+    def observe(self, now_s: float, counts: Mapping[int, int]) -> list[tuple[int, Repeated]]:
+        """Count the lines of a tick; return the new templates that had some."""
+        if not self._new:
+            return []
+        for template in [one for one, new in self._new.items() if now_s - new.since_s > REPEATS_S]:
+            del self._new[template]
+        found = [(one, new) for one, new in self._new.items() if one in counts]
+        for template, new in found:
+            new.lines += counts[template]
+        return found
+
+    def forget(self, template: int) -> None:
+        """Let go of a template."""
+        self._new.pop(template, None)
 
 
 class Novelty(msgspec.Struct):

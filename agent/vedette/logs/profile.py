@@ -10,7 +10,8 @@ together: a tail, so that what varies freely (lines served) says nothing.
 What is not in the tree: templates beyond the ``MAX_COLUMNS`` most prevalent, which are as strange
 as seldom, and those never seen, which are as strange as sessions with a first time are rare (Good
 and Turing). A signature (the exact multiset of templates) that is common is ordinary, whatever the
-tree makes of it. The score is the strangest count, and half of what others have above ``ASIDE``.
+tree makes of it; so is any that was seen thrice, where all that is learned is known to be ordinary
+(``trusted``). The score is the strangest count, and half of what others have above ``ASIDE``.
 
 Learned from a reservoir of sessions, with a deterministic generator; the tree is fitted anew when
 there are twice as many and later once per reservoir. Cost: 5 to 10 µs to learn a session, some
@@ -39,6 +40,8 @@ MAX_COLUMNS = 48
 MAX_TEMPLATES, MAX_SIGNATURES = 4096, 4096
 #: Sessions to learn from before there is an opinion.
 LEAST = 50
+#: Signatures seen no more often say nothing.
+SEEN_TWICE = 2
 #: Distinct sessions that the tree is fitted to at most; more are thinned out.
 FIT_MOST = 8192
 #: Weight, in sessions, of the counts' own distribution in a table given the parent.
@@ -76,8 +79,8 @@ class ProfileState(msgspec.Struct, frozen=True, array_like=True):
 class CountProfile:
     """The count vectors of one kind of session."""
 
-    def __init__(self, size: int = 4096) -> None:
-        self.size = size
+    def __init__(self, size: int = 4096, *, trusted: bool = False) -> None:
+        self.size, self.trusted = size, trusted
         self.sessions = 0
         self._sample: list[bytes] = []
         self._prevalence: dict[int, int] = {}
@@ -125,7 +128,9 @@ class CountProfile:
         """Return the surprise of a session's exact signature: of all that are at most as common."""
         seen = self._signatures.get(signature(counts), 0)
         # A signature seen twice may be what is wrong, twice.
-        return math.log(self.sessions / seen) if seen > 2 else math.inf
+        if seen <= SEEN_TWICE:
+            return math.inf
+        return ASIDE if self.trusted else math.log(self.sessions / seen)
 
     def fit(self) -> None:
         """Fit the tree to the sessions kept."""

@@ -18,7 +18,7 @@ While a burst or a silence lasts it is not learned, but for one of ``LASTING_S``
 the largest moves half of the way there in logarithms: the second occurrence still rings, the fourth
 does not.
 
-A row per template, ``MAX_TEMPLATES`` of them, the one unseen for longest goes first; 125 bytes a
+A row per template, ``MAX_TEMPLATES`` of them, the one unseen for longest goes first; 141 bytes a
 row. A tick costs some sixty array operations on the templates that it has lines of.
 """
 
@@ -32,57 +32,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.growth import grown
+from vedette.logs import blocks
+from vedette.logs.blocks import BLOCKS_S, NEVER
 from vedette.logs.entry import Severity
-from vedette.logs.surprise import (
-    COUNT_SLOPE,
-    GAP_SLOPE,
-    LASTING_S,
-    MEMORY_S,
-    OVER_PART,
-    OVER_S,
-    RECORD_S,
-    REGULAR_SLOPE,
-    RINGS,
-    SPREAD_LEAST,
-    WILD,
-    Floats,
-    beyond,
-    excess,
-    packed,
-)
+from vedette.logs.surprise import LASTING_S, OVER_PART, OVER_S, RINGS, Floats, packed
 
 Rows = NDArray[np.intp]
 
-#: Seconds of a block; the second scale sees floods that are slow.
-BLOCKS_S = (10.0, 180.0)
-#: Memory in seconds of the mean that follows the day, per scale.
-FAST_S = (1200.0, 3600.0)
-#: Fewer lines than this in a block are no burst.
-LEAST_LINES = 10.0
 #: The largest bunch a template is taken to have shown already, by severity.
 FIRST_BUNCH = ((Severity.ERROR, 10.0), (Severity.WARN, 100.0), (Severity.UNKNOWN, 1000.0))
-#: Blocks whose weight the first guess of the spread has, and that guess.
-PRIOR_BLOCKS, PRIOR_SPREAD = 5.0, 1.0
-#: Gaps are awaited when there were as many, over so many seconds, and they vary so little.
-GAPS_LEAST, SPAN_LEAST_S, IRREGULAR = 20.0, 1200.0, 0.35
-#: A silence is at least so long, and so many times the longest gap.
-SILENT_LEAST_S, LONGEST_TIMES = 120.0, 3.0
 #: Rows at most, and at the start.
 MAX_TEMPLATES, FIRST_ROWS = 4096, 64
 #: Seldom is what has fewer lines than this in a short block, on the average of days.
 SELDOM = 0.5
-#: Before the first line.
-NEVER = -1.0
+#: More lines of a template in a tick than this are as many.
+MOST_LINES = 1e9
 
-#: Columns of float32 per row: of each scale, then of the gaps.
-_PER_SCALE = ("lines", "fast", "apart", "total", "squares", "blocks", "record", "times", "held")
-_GAPS = ("gaps1", "gaps2", "gaps3", "longest")
-#: The largest bunch it is taken to have shown, then the gaps.
-_FLOATS = [f"{name}{scale}" for scale in range(len(BLOCKS_S)) for name in _PER_SCALE] + [
-    "bunch",
-    *_GAPS,
-]
+#: Columns of float32 per row: of each scale, with the largest block that is held back; the largest
+#: bunch it is taken to have shown; the gaps.
+_PER_SCALE = (*blocks.BLOCK, "held")
+_SCALES = range(len(BLOCKS_S))
+_FLOATS = [*(f"{name}{scale}" for scale in _SCALES for name in _PER_SCALE), "bunch", *blocks.GAP]
 _COLUMN = {name: at for at, name in enumerate(_FLOATS)}
+_GAPS = slice(_COLUMN["gaps"], _COLUMN["longest"] + 1)
 #: Columns of float64 per row: seconds of observed time.
 _LAST, _DUE, _RINGS_SINCE, _STRONG = range(4)
 
@@ -173,9 +145,7 @@ class Rhythm:
         found = []
         for row in np.flatnonzero((due > 0) & (due <= now_s)):
             last, longest = float(self._times[row, _LAST]), float(self._column("longest")[row])
-            total, squares = (float(self._column(one)[row]) for one in ("gaps1", "gaps2"))
-            times = total**2 / max(squares, 1e-6)
-            score = math.log1p(times) + GAP_SLOPE * math.log((now_s - last) / max(longest, 1e-6))
+            score = blocks.silence(self._floats[row, _GAPS], now_s - last)
             template = int(self._ids[row])
             found.append(Silence(template, score, last, longest))
             self._silent.add(template)
@@ -185,8 +155,8 @@ class Rhythm:
     def seldom(self, template_ids: Sequence[int]) -> list[int]:
         """Return those of some observed templates that have few lines."""
         rows = np.array([self.rows[one] for one in template_ids], dtype=np.intp)
-        lines, total, blocks = (self._column(one)[rows] for one in ("lines0", "total0", "blocks0"))
-        few = np.flatnonzero(total + lines < SELDOM * (blocks + 1) + 2)
+        lines, total, of = (self._column(one)[rows] for one in ("lines0", "total0", "blocks0"))
+        few = np.flatnonzero(total + lines < SELDOM * (of + 1) + 2)
         return [template_ids[at] for at in few.tolist()]
 
     def chance(self, template_id: int, seconds: float) -> float:
@@ -228,14 +198,14 @@ class Rhythm:
             raise ValueError(f"{rows} rows of {len(set(state.ids))} templates")
         floats = np.frombuffer(state.floats, dtype="<f4").reshape(rows, len(_FLOATS))
         times = np.frombuffer(state.times, dtype="<f8").reshape(rows, 4)
-        blocks = np.frombuffer(state.blocks, dtype="<i4").reshape(rows, len(BLOCKS_S))
+        begun = np.frombuffer(state.blocks, dtype="<i4").reshape(rows, len(BLOCKS_S))
         severity = np.frombuffer(state.severity, dtype=np.uint8).reshape(rows)
         if not (np.isfinite(floats).all() and np.isfinite(times).all()):
             raise ValueError("a number that is none")
         self._reserve(rows)
         self._ids[:rows] = state.ids
         self._floats[:rows], self._times[:rows] = floats, times
-        self._blocks[:rows] = blocks
+        self._blocks[:rows] = begun
         known = [int(one) for one in Severity]
         self._severity[:rows] = np.where(np.isin(severity, known), severity, 0)
         self.rows = {one: row for row, one in enumerate(state.ids)}
@@ -245,7 +215,7 @@ class Rhythm:
     def _count(self, rows: Rows, lines: Floats, now_s: float) -> tuple[Floats, Rows]:
         """Add lines to the blocks; return the largest score and its scale."""
         scores = []
-        for scale in range(len(BLOCKS_S)):
+        for scale in _SCALES:
             self._roll(scale, rows, now_s)
             self._floats[rows, _COLUMN[f"lines{scale}"]] += lines
             scores.append(self._score(scale, rows))
@@ -253,29 +223,17 @@ class Rhythm:
         return both.max(axis=0), both.argmax(axis=0)
 
     def _score(self, scale: int, rows: Rows) -> Floats:
-        """Return how strange the running blocks are: the least of three views."""
+        """Return how strange the running blocks are."""
         score = np.zeros(len(rows), dtype=np.float32)
         first = scale * len(_PER_SCALE)
         lines, record, times, bunch = (
             self._floats[rows, column] for column in (first, first + 6, first + 7, _COLUMN["bunch"])
         )
-        guess = bunch / (1 + times)
-        some = np.flatnonzero(lines > np.maximum(np.maximum(record, guess), LEAST_LINES))
-        if not len(some):
-            return score
-        part = self._floats[rows[some], first : first + 8]
-        lines, fast, apart, total, squares, blocks, record, times = part.T
-        mean = (total + np.float32(0.5)) / (blocks + 1)
-        found = np.maximum((squares - total) / (blocks + 1) / mean**2 - 1, SPREAD_LEAST)
-        spread = (blocks * found + PRIOR_BLOCKS * PRIOR_SPREAD) / (blocks + PRIOR_BLOCKS)
-        slow = excess(lines, mean, spread)
-        age = -np.expm1(-np.maximum(blocks, 1) * np.float32(BLOCKS_S[scale] / FAST_S[scale]))
-        near = excess(lines, fast / age, np.maximum(apart / age, SPREAD_LEAST))
-        largest = np.maximum(np.maximum(record, guess[some]), LEAST_LINES / 2)
-        # Few blocks with lines tell little of how they spread.
-        spread = (times * found + PRIOR_BLOCKS * PRIOR_SPREAD) / (times + PRIOR_BLOCKS)
-        slope = np.maximum(REGULAR_SLOPE / (1 + WILD * spread), COUNT_SLOPE)
-        score[some] = np.minimum(np.minimum(slow, near), beyond(lines, largest, times, slope))
+        most = blocks.may_be_strange(lines, record, times, bunch)
+        some = np.flatnonzero(most < np.inf)
+        if len(some):
+            part = self._floats[rows[some], first : first + len(blocks.BLOCK)]
+            score[some] = blocks.score_blocks(part, most[some], scale)
         return score
 
     def _roll(self, scale: int, rows: Rows, now_s: float) -> None:
@@ -310,36 +268,19 @@ class Rhythm:
         if not len(rows):
             return
         self._times[rows, _RINGS_SINCE] = NEVER
-        for scale in range(len(BLOCKS_S)):
-            held = self._floats[rows, _COLUMN[f"held{scale}"]]
-            record = np.maximum(self._floats[rows, _COLUMN[f"record{scale}"]], LEAST_LINES / 2)
-            moved = np.where(held > record, np.sqrt(held * record), record)
-            self._floats[rows, _COLUMN[f"record{scale}"]] = np.where(held > 0, moved, record)
-            self._floats[rows, _COLUMN[f"held{scale}"]] = 0
+        for scale in _SCALES:
+            record, held = (_COLUMN[f"{name}{scale}"] for name in ("record", "held"))
+            moved = blocks.half_way(self._floats[rows, record], self._floats[rows, held])
+            self._floats[rows, record] = moved
+            self._floats[rows, held] = 0
 
     def _learn(self, scale: int, rows: Rows, lines: Floats, passed: Floats) -> None:
         """Learn closed blocks and the empty ones after them."""
-        if not len(rows):
-            return
-        seconds = BLOCKS_S[scale]
         first = scale * len(_PER_SCALE)
-        part = self._floats[rows, first : first + 8]
-        _, fast, apart, total, squares, blocks, record, times = part.T
-        one = np.float32(math.exp(-seconds / FAST_S[scale]))
-        age = np.maximum(-np.expm1(-blocks * np.float32(seconds / FAST_S[scale])), 1e-6)
-        mean = np.maximum(fast / age, 1)
-        off = np.minimum(((lines - mean) ** 2 - mean) / mean**2, 10)
-        known = blocks >= PRIOR_BLOCKS
-        part[:, 2] = np.where(known, one * apart + (1 - one) * off, apart)
-        part[:, 1] = (one * fast + (1 - one) * lines) * one ** (passed - 1)
-        kept = np.exp(-passed * np.float32(seconds / MEMORY_S))
-        part[:, 3] = kept * total + lines
-        part[:, 4] = kept * squares + lines**2
-        part[:, 5] = kept * blocks + passed
-        fades = np.exp(-passed * np.float32(seconds / RECORD_S))
-        part[:, 6] = np.maximum(record * fades, lines)
-        part[:, 7] = kept * times + (lines > 0)
-        self._floats[rows, first : first + 8] = part
+        columns = slice(first, first + len(blocks.BLOCK))
+        part = self._floats[rows, columns]
+        blocks.learn_blocks(part, lines, passed, scale)
+        self._floats[rows, columns] = part
 
     # ------------------------------------------------------------ gaps
 
@@ -347,17 +288,12 @@ class Rhythm:
         """Learn the gaps that ended; say by when the next line is due; return who was silent."""
         last = self._times[rows, _LAST]
         gap = np.where(last >= 0, now_s - last, 0).astype(np.float32)
-        first = _COLUMN["gaps1"]
-        part = self._floats[rows, first : first + 4]
+        part = self._floats[rows, _GAPS]
         ended = self._end_silences(rows, gap, part)
-        kept = np.exp(-gap * np.float32(1 / MEMORY_S))
-        part[:, 0] = kept * part[:, 0] + gap
-        part[:, 1] = kept * part[:, 1] + gap**2
-        part[:, 2] = kept * part[:, 2] + gap**3
-        part[:, 3] = np.maximum(part[:, 3] * np.exp(-gap * np.float32(1 / RECORD_S)), gap)
-        self._floats[rows, first : first + 4] = part
+        blocks.learn_gaps(part, gap)
+        self._floats[rows, _GAPS] = part
         self._times[rows, _LAST] = now_s
-        self._times[rows, _DUE] = _due(part, now_s)
+        self._times[rows, _DUE] = blocks.due(part, now_s)
         return ended
 
     def _end_silences(self, rows: Rows, gap: Floats, part: Floats) -> list[int]:
@@ -391,7 +327,7 @@ class Rhythm:
                 self._row(one, now_s)
         known = [one for one in some if one in self.rows]
         rows = np.array([self.rows[one] for one in known], dtype=np.intp)
-        return rows, np.array([counts[one] for one in known], dtype=np.float32)
+        return rows, np.array([min(counts[one], MOST_LINES) for one in known], dtype=np.float32)
 
     def _row(self, template_id: int, now_s: float) -> int:
         if len(self.rows) >= MAX_TEMPLATES:
@@ -420,14 +356,3 @@ class Rhythm:
 
 def _first_bunch(severity: Severity) -> float:
     return next(lines for least, lines in FIRST_BUNCH if severity >= least)
-
-
-def _due(part: Floats, now_s: float) -> NDArray[np.float64]:
-    """Return when templates are overdue if no line comes; NEVER when they are not awaited."""
-    total, squares, cubes, longest = part.astype(np.float64).T
-    times = total**2 / np.maximum(squares, 1e-6)
-    varies = cubes * total / np.maximum(squares, 1e-6) ** 2 - 1
-    awaited = (times >= GAPS_LEAST) & (total >= SPAN_LEAST_S) & (varies <= IRREGULAR)
-    more = np.exp((RINGS - np.log1p(times)) / GAP_SLOPE)
-    length = np.maximum(longest * np.maximum(more, LONGEST_TIMES), SILENT_LEAST_S)
-    return np.where(awaited, now_s + length, NEVER)

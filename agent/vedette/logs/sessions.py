@@ -9,7 +9,7 @@ nothing else.
 
 ``SessionModel`` works on whole sessions, offline too; ``OpenSessions`` keeps those that run, at
 most ``MAX_OPEN``, closes them when they have been idle, and remembers of each the counts, the line
-at which each template came first and last, and the strangest step: some 1 KiB.
+at which each template came first and last, and the strangest step: some 0.8 KiB.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ IDLE_S = 300.0
 MAX_RANKED, RANKED_LEAST, MAX_WEIGHED = 64, 100, 4096
 #: A step is only strange from here on: in interleaved lines nearly any order occurs once.
 STEP_FLOOR = 4.0
+#: Bits of a count and of a place in a session.
+_BITS = 24
+_MOST = (1 << _BITS) - 1
+_FIRST = _MOST << 2 * _BITS
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -70,24 +74,45 @@ class SessionKey:
         return found[self._group][:MAX_KEY]
 
 
-class Spans(msgspec.Struct):
-    """A session so far: per template the lines, and at which line it came first and last."""
+class Spans:
+    """A session so far: per template the lines, and at which line it came first and last.
 
-    lines: int = 0
-    counts: dict[int, int] = {}
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
+    The three are packed into one integer per template, as ten thousand sessions may be open.
+    """
+
+    __slots__ = ("_seen", "lines")
+
+    def __init__(self, session: Iterable[int] = ()) -> None:
+        self.lines = 0
+        self._seen: dict[int, int] = {}
+        for template in session:
+            self.add(template)
 
     def add(self, template: int) -> None:
         """Take a line; of more than ``MAX_DISTINCT`` templates, the first ones."""
-        self.lines += 1
-        seen = self.counts.get(template)
-        if seen is None:
-            if len(self.counts) >= MAX_DISTINCT:
-                return
-            self.first[template] = self.lines
-        self.counts[template] = (seen or 0) + 1
-        self.last[template] = self.lines
+        if self.lines < _MOST:
+            self.lines += 1
+        place = self.lines << _BITS
+        seen = self._seen.get(template)
+        if seen is not None:
+            self._seen[template] = seen & _FIRST | place | min((seen & _MOST) + 1, _MOST)
+        elif len(self._seen) < MAX_DISTINCT:
+            self._seen[template] = place << _BITS | place | 1
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """Lines per template."""
+        return {template: seen & _MOST for template, seen in self._seen.items()}
+
+    @property
+    def first(self) -> dict[int, int]:
+        """The line at which each template came first, counted from 1."""
+        return {template: seen >> 2 * _BITS for template, seen in self._seen.items()}
+
+    @property
+    def last(self) -> dict[int, int]:
+        """The line at which each template came last."""
+        return {template: seen >> _BITS & _MOST for template, seen in self._seen.items()}
 
 
 class Precedence:
@@ -105,7 +130,7 @@ class Precedence:
     def learn(self, spans: Spans) -> None:
         """Learn a session."""
         columns = self._columns
-        for template in spans.first:
+        for template in spans.counts:
             if template not in columns and len(columns) < MAX_RANKED:
                 columns[template] = len(columns)
         _, at, first, last = self._known(spans)
@@ -147,10 +172,11 @@ class Precedence:
         self._columns = {one: at for at, one in enumerate(ids)}
 
     def _known(self, spans: Spans) -> tuple[list[int], Rows, Rows, Rows]:
-        known = [one for one in spans.first if one in self._columns]
+        firsts, lasts = spans.first, spans.last
+        known = [one for one in firsts if one in self._columns]
         at = np.array([self._columns[one] for one in known], dtype=np.intp)
-        first = np.array([spans.first[one] for one in known], dtype=np.intp)
-        last = np.array([spans.last[one] for one in known], dtype=np.intp)
+        first = np.array([firsts[one] for one in known], dtype=np.intp)
+        last = np.array([lasts[one] for one in known], dtype=np.intp)
         return known, at, first, last
 
 
@@ -171,7 +197,7 @@ class SessionModel:
 
     def __init__(self, size: int = 4096, *, trusted: bool = False) -> None:
         self.trusted = trusted
-        self.profile = CountProfile(size)
+        self.profile = CountProfile(size, trusted=trusted)
         self.successors = Successors()
         self.precedence = Precedence()
 
@@ -192,7 +218,7 @@ class SessionModel:
         for template in session:
             self.successors.learn(previous, template)
             previous = template
-        self.learn_spans(spanned(session))
+        self.learn_spans(Spans(session))
 
     def learn_spans(self, spans: Spans) -> None:
         """Learn a session of which the steps were learned."""
@@ -207,7 +233,7 @@ class SessionModel:
             if score > (strangest.score if strangest else STEP_FLOOR):
                 strangest = Reason(score, template, "never follows")
             previous = template
-        return self.judge_spans(spanned(session), strangest)
+        return self.judge_spans(Spans(session), strangest)
 
     def judge_spans(self, spans: Spans, step: Reason | None) -> Verdict:
         """Return what is thought of a session of which the strangest step is known."""
@@ -232,14 +258,16 @@ class SessionModel:
         self.successors = state.successors
 
 
-class Open(msgspec.Struct):
+class Open:
     """A session that runs."""
 
-    began_s: float
-    last_s: float
-    previous: int = START
-    spans: Spans = msgspec.field(default_factory=Spans)
-    step: Reason | None = None
+    __slots__ = ("began_s", "last_s", "previous", "spans", "step")
+
+    def __init__(self, now_s: float) -> None:
+        self.began_s = self.last_s = now_s
+        self.previous = START
+        self.spans = Spans()
+        self.step: Reason | None = None
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -273,7 +301,7 @@ class OpenSessions:
             if len(self._open) >= MAX_OPEN:
                 self.evicted += 1
                 gone = self.close(next(iter(self._open)))
-            session = self._open[key] = Open(now_s, now_s)
+            session = self._open[key] = Open(now_s)
         else:
             self._open.move_to_end(key)
         successors = self.model.successors
@@ -308,14 +336,6 @@ class OpenSessions:
         verdict = self.model.judge_spans(session.spans, session.step)
         self.model.learn_spans(session.spans)
         return Closed(key, verdict, session.spans.lines, session.began_s)
-
-
-def spanned(session: Iterable[int]) -> Spans:
-    """Return what a whole session's lines amount to."""
-    spans = Spans()
-    for template in session:
-        spans.add(template)
-    return spans
 
 
 def explain(reason: Reason, text: str) -> str:

@@ -10,7 +10,7 @@ vocabulary. A value outside of it is as strange as such first times are rare at 
 (``surprise.Rarity``), with a weight for words that mean no good. A slot with more values is given
 up for good.
 
-At most ``MAX_SLOTS`` slots of a source, the one unused for longest goes first; 0.6 KiB each.
+At most ``MAX_SLOTS`` slots of a source, the one unused for longest goes first; 1.4 KiB each.
 """
 
 from __future__ import annotations

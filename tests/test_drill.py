@@ -294,7 +294,7 @@ def test_a_drill_that_is_interrupted_leaves_nothing(agent: Path, number: int) ->
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         time.sleep(0.02)
     process.send_signal(number)
-    assert process.wait(10) == 130
+    assert process.wait(40) == 130  # a busy disk takes its time to remove what was made
     assert process.stderr is not None
     process.stderr.close()
     assert list(agent.glob(".vedette-drill-*")) == []

@@ -205,6 +205,7 @@ class Agent:
                 "status": self._status,
                 "incidents": self._incidents,
                 "incident": self._incident,
+                "collector": self._ask_collector,
                 "model": ModelDesk(self.models, self.pipeline.submit).handle,
             },
         )
@@ -331,7 +332,7 @@ class Agent:
         metrics = ModelMetrics(lambda: self.models.view)
         return Lanes(
             [
-                *assembly.assignments(self.config, self.registry, self.host),
+                *assembly.assignments(self.config, self.registry, self.host, self.directory),
                 Assignment(inventory, max(inventory.interval_s // base_s, 1) * base_s),
                 Assignment(metrics, max(metrics.interval_s // base_s, 1) * base_s),
             ],
@@ -497,6 +498,13 @@ class Agent:
                 if everything or one.state == "open"
             ],
         }
+
+    def _ask_collector(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        name, question = str(request.get("collector", "")), str(request.get("question", ""))
+        try:
+            return self.lanes.answer(name, question, request)
+        except LookupError as error:
+            raise ControlError(str(error.args[0] if error.args else error)) from None
 
     def _incident(self, request: dict[str, Any]) -> Mapping[str, Any]:
         wanted = str(request.get("id", ""))

@@ -395,6 +395,9 @@ class Collector(ABC):
     explains: ClassVar[tuple[str, ...]] = ()
 
     host: Host = Host()
+    #: A directory of its own, for what has to outlive the agent; empty where nothing is kept. It
+    #: may not be there yet.
+    state_dir: str = ""
 
     def __init__(self, config: Any) -> None:
         """Keep the configuration (an instance of ``Config``); do no I/O."""
@@ -406,6 +409,14 @@ class Collector(ABC):
     @abstractmethod
     def collect(self) -> Iterable[Observation]:
         """Yield one tick's readings; a missing value is left out or NaN."""
+
+    def answer(self, question: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Answer somebody at the agent's control socket, with what JSON can hold.
+
+        Called from another thread, at any time. Raises ``LookupError``, with a text for a person,
+        for what it has no answer to.
+        """
+        raise LookupError(f"collector {self.name} answers no questions")
 
     def close(self) -> None:  # noqa: B027
         """Let go of files and connections; safe twice and without ``probe()``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
     from vedette.registry import Registry
 
 
-def assignments(config: Config, registry: Registry, host: Host) -> tuple[Assignment, ...]:
-    """Return the enabled collectors and how each is to be run."""
+def assignments(
+    config: Config, registry: Registry, host: Host, state_dir: Path | None = None
+) -> tuple[Assignment, ...]:
+    """Return the enabled collectors, and how each is to be run; they may keep things below
+    ``state_dir``.
+    """
     made = []
     for component in config.collectors:
         if not component.enabled:
@@ -35,6 +40,8 @@ def assignments(config: Config, registry: Registry, host: Host) -> tuple[Assignm
         if collector is None:
             continue
         collector.host = host
+        if state_dir is not None:
+            collector.state_dir = str(state_dir / "collectors" / component.id)
         made.append(
             Assignment(
                 collector=collector,

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from vedette._version import __version__
 from vedette.cli_incidents import add_actions
+from vedette.cli_logs import add_actions as add_logs_actions
 from vedette.cli_model import add_actions as add_model_actions
 
 __all__ = ["main", "parser"]
@@ -184,6 +185,17 @@ def _looking(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     _state_dir(model)
     _json(model)
     add_model_actions(model)
+
+    logs = _verb(
+        verbs,
+        "logs",
+        "vedette.commands.logs_live:templates",
+        "Show what is in this host's logs, as templates; or in any file.",
+        "`vedette logs ACTION --help` explains an action.",
+    )
+    _state_dir(logs)
+    _json(logs)
+    add_logs_actions(logs)
 
     collect = _verb(
         verbs,

@@ -2,7 +2,8 @@
 
 The family is what the instrument declares (``resource``), the thing is read from the values of
 well-known attributes. A series without such an attribute is about the host as a whole. Some series
-name, besides, the families that they tell of: a kernel message of an I/O error speaks of disks.
+name, besides, the families that they tell of: a kernel message of an I/O error speaks of disks, a
+log's "out of memory" of memory.
 Pure; a few hundred nanoseconds for a series seen before.
 """
 
@@ -40,6 +41,7 @@ NAMING: tuple[tuple[str, str], ...] = (
     ("server.address", "server"),
     ("log.file.path", "log"),
     ("log.file.name", "log"),
+    ("vedette.log.source", "log"),
     ("vedette.kernel.event.kind", "kernel message"),
     ("hw.id", "part"),
     ("system.device", "device"),
@@ -82,6 +84,15 @@ KERNEL_KINDS = {
     "conntrack_full": "network",
     "segfault": "process service",
     "warning": "",
+}
+#: Of what a log tells whose words are of a topic (``vedette.logs.topics``).
+LOG_TOPICS = {
+    "gpu": "gpu model memory",
+    "memory": "memory process container service systemd",
+    "space": "filesystem",
+    "disk": "disk filesystem raid",
+    "files": "kernel process",
+    "network": "network nfs service systemd process model",
 }
 #: What processes in a state tell of: those who wait for a disk, those who wait for a core.
 _PROCESS_STATES = {
@@ -193,6 +204,9 @@ def _told(family: str, metric: str, attributes: dict[str, str]) -> frozenset[str
     kind = attributes.get("vedette.kernel.event.kind")
     if kind is not None:
         return frozenset(KERNEL_KINDS.get(kind, "").split())
+    topic = attributes.get("vedette.log.topic")
+    if topic:
+        return frozenset(LOG_TOPICS.get(topic, "").split())
     state = attributes.get("process.state")
     if state in _PROCESS_STATES:
         return frozenset(_PROCESS_STATES[state].split())

@@ -196,5 +196,7 @@ def _same_matter(one: Place, other: Place) -> bool:
             return not files or "file_descriptor" in by_family["process"].metric
         case [*families] if "log" in families:
             writer = one if other.family == "log" else other
+            if by_family["log"].told is not None:
+                return True  # whoever wrote it: its words tell of that family (``_tells``)
             return bool(writer.entity.name) and writer.entity.name in by_family["log"].entity.name
     return True

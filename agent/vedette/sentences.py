@@ -46,6 +46,8 @@ _PLAIN = {
         "Unusually many connections were open ({})",
     ),
 }
+#: How strange a log is: its incident is told in the words of the log.
+LOG_METRIC = "vedette.log.strangeness"
 #: From this part of its limit a resource counts as used up.
 _FULL = 0.9
 
@@ -123,9 +125,12 @@ def sentence(
         if ended_ns is not None
         else f"since {clock(onset_ns, zone)}"
     )
-    event = next((one for one in suspects if one.kind == "event"), None)
+    said = _said(primary, suspects)
+    events = [one for one in suspects if one.kind == "event" and one is not said]
+    # What other logs say beside it is evidence; of what was done to the host it may be the effect.
+    event = next((one for one in events if said is None or one.name != "log"), None)
     after = f", {clause(event, onset_ns)}" if event is not None else ""
-    parts = [f"{_what(primary, past)} {when}{after}"]
+    parts = [f"{said.text if said is not None else _what(primary, past)} {when}{after}"]
     actor = next((one for one in suspects if one.kind == "process"), None)
     if actor is not None:
         verb = _verbs(actor.text, resource)[past]
@@ -136,6 +141,15 @@ def sentence(
     if usual and not (primary.series.instrument.name in _PLAIN and math.isnan(primary.low)):
         parts.append(usual)
     return "; ".join(parts)
+
+
+def _said(primary: Finding, suspects: Sequence[Suspect]) -> Suspect | None:
+    """Return the words of a log that is strange; None of anything else."""
+    if primary.series.instrument.name != LOG_METRIC:
+        return None
+    source = place_of(primary.series).entity.name
+    told = (one for one in suspects if (one.kind, one.name) == ("event", "log"))
+    return next((one for one in told if one.id == source), None)
 
 
 def _verbs(text: str, resource: str) -> tuple[str, str]:
@@ -158,6 +172,8 @@ def _what(finding: Finding, past: bool) -> str:
     limit = instrument.limit
     full = limit is not None and finding.observed >= _FULL * limit
     subject = " ".join(series.values[:1])
+    if instrument.name == LOG_METRIC:
+        return f"The log of {subject} {be} unusual ({', '.join(series.values[1:3])})"
     if instrument.name == "system.filesystem.utilization":
         # Of one that is full nobody needs to be told more, of a forecast everything.
         rest = f": {finding.text}" if finding.text and not full else ""

@@ -106,6 +106,8 @@ _WORKS = frozenset({"up", "responding", "healthy", "live", "alive", "reachable"}
 _WORST_MESSAGES = frozenset(
     {"panic", "machine_check", "memory_error", "filesystem_error", "lockup"}
 )
+#: Of these signals of a log the severity is that of lines that did not come, or come as always.
+_NO_WORD = frozenset({"silence", "missing", "slot"})
 #: States of units and processes of which one more is a failure.
 _BAD_STATES = {"systemd.units": "failed", "process.count": "stopped"}
 
@@ -179,6 +181,8 @@ def _failure(finding: Finding) -> Severity | None:
     values = finding.series.values
     if name.endswith(_OUT_OF_WORK):
         return "critical"
+    if name == "vedette.log.strangeness":
+        return "warning" if "error" in values and values[1] not in _NO_WORD else None
     if name.endswith("kernel.events"):
         return "critical" if _WORST_MESSAGES & set(values) else "warning"
     for end, state in _BAD_STATES.items():

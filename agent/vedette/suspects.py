@@ -67,6 +67,7 @@ EXPLAINED_EXACTLY: dict[str, tuple[str, ...]] = {
     "file_handles.usage": ("files", "cpu"),
     "file_handles.utilization": ("files", "cpu"),
     "inodes.growth": ("system", "cpu"),
+    "log.strangeness": (),
     "process.created": ("forks", "process", "cpu"),
     "process.stopped": ("stopped",),
     "sockets.used": ("files", "cpu"),

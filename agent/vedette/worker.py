@@ -55,6 +55,7 @@ class Setup(msgspec.Struct, frozen=True):
     parent_pid: int
     nice: int
     address_space_bytes: int
+    state_dir: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -114,6 +115,7 @@ def main() -> int:
         plugin = load_class(setup.origin, setup.class_name)
         collector = plugin(from_options(setup.options, plugin.Config))
         collector.host = setup.host
+        collector.state_dir = setup.state_dir
     except Exception as error:  # noqa: BLE001 - a broken plugin is an answer, not a traceback
         _send(answers, Answer(error=reason_of(error)))
         return 1

@@ -2,11 +2,14 @@
 
     PYTHONPATH=agent python tests/bench/logs_torture.py [MODE...] [--only vedette,rsyslog,...]
 
-All readers follow the same files in the same run, each in a process of its own: Vedette's tail with
-its store (``logs_torture_reader``), rsyslog's imfile by inotify and by polling, GNU ``tail -F``.
-What is not installed is left out. Modes: ``logs_torture_modes``. Per mode and reader: lines
+All readers follow the same files in the same run, each in a process of its own: the agent, with all
+that it reads by default beside the logs (``logs_torture_agent``), Vedette's tail with its store,
+which tells line from line (``logs_torture_reader``), rsyslog's imfile by inotify and by polling,
+GNU ``tail -F``. What is not installed is left out. Modes: ``logs_torture_modes``. Per mode and reader: lines
 written, lost, doubled; CPU seconds per 60,000 lines; peak resident memory. Vedette's CPU includes
-its start, counting each line in Python, and a synced commit twice a second. Logs are written below
+its start; the tail's counting each line in Python, and a synced commit twice a second; the agent's
+templates, slots, detectors and all of its other collectors, for as long as the mode takes and the
+half a minute in which it is awaited that nothing more is told. Logs are written below
 /tmp, or ``--directory``.
 """
 
@@ -27,12 +30,13 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from logs_torture_agent import Taker, configured
 from logs_torture_modes import MODES, Readers, Stage
 from logs_torture_reader import counts_of
 
 NOBODY = 65534
 QUIET_S = 3.0
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 NUMBER = re.compile(rb"^.?T(\d{8})", re.MULTILINE)
 
 
@@ -47,6 +51,8 @@ class Reader:
     """One reader: started, stopped, killed and started again; what it costs adds up."""
 
     name = ""
+    #: It delivers nothing more when it has not for so long.
+    quiet_s = QUIET_S
 
     def __init__(self, directory: Path, logs: Path, state: Path) -> None:
         self.directory = directory
@@ -94,8 +100,8 @@ class Reader:
         return self.out.stat().st_size if self.out.exists() else 0
 
 
-class Vedette(Reader):
-    name = "vedette"
+class Tail(Reader):
+    name = "vedette's tail"
 
     def command(self) -> list[str]:
         program = Path(__file__).with_name("logs_torture_reader.py")
@@ -107,6 +113,27 @@ class Vedette(Reader):
 
     def progress(self) -> object:
         return sum(counts_of(self.state / "vedette").counts)
+
+
+class Agent(Reader):
+    name = "agent"
+    quiet_s = 25.0
+
+    def __init__(self, directory: Path, logs: Path, state: Path) -> None:
+        super().__init__(directory, logs, state)
+        self.taker = Taker()
+        self.run = configured(directory, logs, state, self.taker.port)
+
+    def command(self) -> list[str]:
+        return self.run
+
+    def counts(self, lines: int) -> list[int]:
+        events = self.taker.events
+        lost, doubled = max(0, lines - events), max(0, events - lines)
+        return [0] * lost + [1] * (lines - lost - 1) + [1 + doubled]
+
+    def progress(self) -> object:
+        return self.taker.events
 
 
 class Rsyslog(Reader):
@@ -146,7 +173,7 @@ class TailF(Reader):
         return ["tail", "-q", "-n", first, "-F", *(names or [str(self.logs / "app.log")])]
 
 
-READERS: tuple[type[Reader], ...] = (Vedette, Rsyslog, RsyslogPolling, TailF)
+READERS: tuple[type[Reader], ...] = (Agent, Tail, Rsyslog, RsyslogPolling, TailF)
 
 
 class All(Readers):
@@ -199,7 +226,8 @@ class All(Readers):
         """Wait until nothing more is delivered."""
         before: list[object] = []
         quiet_since = began = time.monotonic()
-        while time.monotonic() - quiet_since < QUIET_S and time.monotonic() - began < PATIENCE_S:
+        quiet_s = max(reader.quiet_s for reader in self.readers)
+        while time.monotonic() - quiet_since < quiet_s and time.monotonic() - began < PATIENCE_S:
             time.sleep(0.5)
             progress = [reader.progress() for reader in self.readers]
             if progress != before:
@@ -219,7 +247,7 @@ class All(Readers):
 
 def mounted(path: Path) -> bool:
     """Make a small disk of a directory; only a privileged user can."""
-    run = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=777", "tmpfs", str(path)]
+    run = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=777", "tmpfs", str(path)]
     try:
         return subprocess.run(run, capture_output=True, check=False).returncode == 0
     except OSError:
@@ -266,8 +294,8 @@ def torment(mode: str, kinds: Sequence[type[Reader]], where: Path | None) -> int
                 f" {cpu:9.2f} {peak:9.1f}",
                 flush=True,
             )
-            if isinstance(reader, Vedette):
-                failed = lost + doubled
+            if isinstance(reader, (Agent, Tail)):
+                failed += lost + doubled
     finally:
         for reader in readers.readers:
             reader.stop(signal.SIGKILL)

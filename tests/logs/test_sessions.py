@@ -184,18 +184,25 @@ def test_spans_are_what_the_sequence_says(lines: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "line", "key"),
+    ("pattern", "line", "keys"),
     [
-        (r"(blk_-?\d+)", b"Receiving block blk_-160 src: /10.0.0.1", b"blk_-160"),
-        (r"blk_-?\d+", b"Receiving block blk_7", b"blk_7"),
-        (r"req=(\w+)", b"GET / req=ab1 200", b"ab1"),
-        (r"req=(\w+)", b"GET / 200", None),
-        (r"(x)?y", b"y", None),
-        (r"(.+)", b"a" * 500, b"a" * 128),
+        (r"(blk_-?\d+)", b"Receiving block blk_-160 src: /10.0.0.1", [b"blk_-160"]),
+        (r"blk_-?\d+", b"Receiving block blk_7", [b"blk_7"]),
+        (r"(blk_\d+)", b"ask 10.0.0.1 to delete blk_1 blk_22 blk_1", [b"blk_1", b"blk_22"]),
+        (r"req=(\w+)", b"GET / req=ab1 200", [b"ab1"]),
+        (r"req=(\w+)", b"GET / 200", []),
+        (r"(x)?y", b"y", []),
+        (r"(.+)", b"a" * 500, [b"a" * 128]),
     ],
 )
-def test_a_key_is_the_first_group_or_all(pattern: str, line: bytes, key: bytes | None) -> None:
-    assert SessionKey(pattern).of(line) == key
+def test_keys_are_the_first_group_or_all_that_matches(
+    pattern: str, line: bytes, keys: list[bytes]
+) -> None:
+    assert SessionKey(pattern).of(line) == keys
+
+
+def test_a_line_has_a_bounded_number_of_keys() -> None:
+    assert len(SessionKey(r"k\d+").of(b" ".join(b"k%d" % one for one in range(9999)))) == 256
 
 
 def test_no_regular_expression_is_refused_with_the_reason() -> None:

@@ -23,6 +23,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from vedette.api import Frame
 from vedette.lanes.account import Account, AgentCost
@@ -162,6 +163,13 @@ class Lanes:
     def status(self) -> tuple[CollectorStatus, ...]:
         """Return how each collector is doing, in the order they were given."""
         return tuple(runner.status() for runner in self._runners)
+
+    def answer(self, name: str, question: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Put a question to a collector; ``LookupError`` when there is none, or no answer."""
+        for runner in self._runners:
+            if runner.name == name:
+                return runner.answer(question, arguments)
+        raise LookupError(f"no collector {name!r} is on")
 
     def cost(self) -> AgentCost:
         """Return what the agent costs, as it was found last."""

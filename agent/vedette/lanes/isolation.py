@@ -56,6 +56,7 @@ class ProcessCollector(Collector):
         super().__init__(collector.config)
         plugin = type(collector)
         self.host = collector.host
+        self.state_dir = collector.state_dir
         self._label = collector.name
         self._instruments = tuple(plugin.instruments())
         self._origin = origin or _origin_of(plugin)
@@ -90,6 +91,7 @@ class ProcessCollector(Collector):
             parent_pid=os.getpid(),
             nice=NICE,
             address_space_bytes=0,
+            state_dir=self.state_dir,
         )
         deadline = time.monotonic() + START_TIMEOUT_S
         try:

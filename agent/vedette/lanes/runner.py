@@ -19,8 +19,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -195,6 +195,12 @@ class Runner:
         """Kill the worker of an isolated collector, so that a call in progress returns."""
         if self._remote is not None:
             self._remote.kill()
+
+    def answer(self, question: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Put a question to the collector; a worker of an isolated one is not asked."""
+        if self._remote is not None:
+            raise LookupError(f"collector {self.name} is isolated and cannot be asked")
+        return self._collector.answer(question, arguments)
 
     def totals(self) -> tuple[int, int, int]:
         """Return CPU ns (of its worker too), ended ticks and readings since the start."""

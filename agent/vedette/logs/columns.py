@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from vedette.logs.entry import NO_FIELDS, Entry, Severity
+
+_OF_ROWS = ("bodies", "severities", "times", "units", "headed", "sizes", "lines", "fields")
 
 
 class Reading(NamedTuple):
@@ -22,6 +24,13 @@ class Reading(NamedTuple):
     fields: Mapping[str, bytes] | None = None
     headed: bool = True
     continues: bool | None = None
+
+
+def plain(value: object) -> dict[object, object]:
+    """Return fields as a dictionary, for the disk."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(type(value).__name__)
 
 
 class Columns:
@@ -89,6 +98,14 @@ class Columns:
             self.headed[index],
             self.told.get(index),
         )
+
+    def select(self, rows: Sequence[int]) -> Columns:
+        """Return some rows, in this order, as columns of their own, which have nothing told."""
+        found = Columns()
+        for name in _OF_ROWS:
+            values = getattr(self, name)
+            setattr(found, name, [values[row] for row in rows])
+        return found
 
     def extend(self, other: Columns, start: int, stop: int) -> None:
         """Append some rows of other columns, which have nothing told of them."""

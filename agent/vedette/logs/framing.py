@@ -113,6 +113,21 @@ class Framer:
                 self._finish(stream, columns)
         return columns
 
+    @property
+    def waits(self) -> bool:
+        """Whether there are lines of which not all parts have come."""
+        return bool(self._partials)
+
+    def save(self) -> bytes:
+        """Return the lines whose parts are not all there yet; empty when there are none."""
+        return msgspec.msgpack.encode(self._partials) if self._partials else b""
+
+    def restore(self, saved: bytes) -> None:
+        """Wait again for what another one waited for; ``ValueError`` for what is none of that."""
+        if saved:
+            self._partials = msgspec.msgpack.decode(saved, type=dict[str, _Partial])
+            self._in_parts = True
+
     def refine(self, entries: Sequence[Entry], now_ns: int) -> Columns:
         """Return entries whose bodies may begin with headers of their own (the journal's), read.
 

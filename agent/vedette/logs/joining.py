@@ -24,7 +24,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from vedette.logs.columns import Columns, Reading
+from vedette.logs.columns import Columns, Reading, plain
 from vedette.logs.entry import Severity
 from vedette.logs.traces import TRACES, Mode, follows, is_frame, opened_by
 
@@ -105,6 +105,22 @@ class Joiner:
                 _finish(self._held.pop(key), out)
         self._count(stop - start, sum(columns.headed[start:stop]))
         out.extend(columns, start, stop)
+
+    @property
+    def holds(self) -> bool:
+        """Whether any event is held back."""
+        return bool(self._held)
+
+    def save(self) -> bytes:
+        """Return the events that are held back; empty when none is."""
+        held = [(unit, stream, event) for (unit, stream), event in self._held.items()]
+        return msgspec.msgpack.encode(held, enc_hook=plain) if held else b""
+
+    def restore(self, saved: bytes) -> None:
+        """Hold back again what another one held; ``ValueError`` for what ``save`` did not write."""
+        if saved:
+            held = msgspec.msgpack.decode(saved, type=list[tuple[str, bytes, _Event]])
+            self._held = {(unit, stream): event for unit, stream, event in held}
 
     def flush(self, now_ns: int, *, everything: bool = False) -> Columns:
         """Return what has waited long enough for more lines, or all of it when no more can come."""

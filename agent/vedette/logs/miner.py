@@ -108,6 +108,10 @@ class Miner:
         self._met_before: set[int] = set()
         self._aliases: dict[int, Node] = {}
         self._fresh: dict[int, None] = {}
+        #: Ids that became part of another template since somebody asked.
+        self._merged: dict[int, None] = {}
+        #: Counts what changed in what is saved, other than the numbers of lines.
+        self.changes = 0
         self._index = Index(self._alive)
         self._cache: dict[bytes, Node] = {}
         self._cache_before: dict[bytes, Node] = {}
@@ -172,6 +176,12 @@ class Miner:
         """Return the ids of templates that are new since the last call, oldest first."""
         found = [number for number in self._fresh if number in self._by_id]
         self._fresh.clear()
+        return found
+
+    def merged(self) -> list[int]:
+        """Return the ids that became part of another template since the last call."""
+        found = list(self._merged)
+        self._merged.clear()
         return found
 
     def values(self, line: bytes, number: int) -> list[bytes]:
@@ -326,6 +336,7 @@ class Miner:
             return made  # it took others to see that it is nothing new
         self._next += 1
         self._by_id[node.id] = node
+        self.changes += 1
         if len(self._fresh) >= self.settings.max_fresh:
             del self._fresh[next(iter(self._fresh))]
             self.unfetched += 1
@@ -405,7 +416,11 @@ class Miner:
         into.count += node.count
         into.looks = max(into.looks, node.looks)
         node.into, node.key, node.face, node.pieces, node.example = into, (), None, None, b""
-        if self._by_id.pop(node.id, None) is None or into is self._overflow:
+        self.changes += 1
+        known = self._by_id.pop(node.id, None) is not None
+        if known and len(self._merged) < self.settings.max_aliases:
+            self._merged[node.id] = None
+        if not known or into is self._overflow:
             return  # it never was one, or is unknown from now on, which means the same
         if len(self._aliases) >= self.settings.max_aliases:
             del self._aliases[next(iter(self._aliases))]
@@ -453,6 +468,7 @@ class Miner:
         if face != before:
             node.face, node.pieces = face, None
             node.version += 1
+            self.changes += 1
 
     def _face(self, node: Node) -> miner_text.Face:
         if node.face is None:

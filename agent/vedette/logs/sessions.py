@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -33,7 +34,7 @@ Rows = NDArray[np.intp]
 ODD_TRUSTED, ODD = 6.0, 4.0
 #: Nats taken off the strangest of many pairs of templates.
 MANY_PAIRS = 1.5
-MAX_OPEN, MAX_DISTINCT, MAX_KEY = 10_000, 64, 128
+MAX_OPEN, MAX_DISTINCT, MAX_KEY, MAX_KEYS = 10_000, 64, 128, 256
 IDLE_S = 300.0
 #: Templates of which is learned what comes first, and how many sessions it takes to say so.
 MAX_RANKED, RANKED_LEAST, MAX_WEIGHED = 64, 100, 4096
@@ -54,7 +55,9 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class SessionKey:
-    """Finds a session's key in a line: group 1 of a regular expression, or all that it matches.
+    """Finds the sessions' keys in a line: group 1 of a regular expression, or all that it matches.
+
+    A line may name several sessions (blocks to be deleted, requests of a batch) and is one of each.
 
     Raises ``ValueError`` when the expression is none.
     """
@@ -66,12 +69,11 @@ class SessionKey:
             raise ValueError(f"no regular expression: {pattern!r}: {error}") from error
         self._group = 1 if self._pattern.groups else 0
 
-    def of(self, line: bytes) -> bytes | None:
-        """Return the key of a line, at most ``MAX_KEY`` bytes of it; None when it has none."""
-        found = self._pattern.search(line)
-        if found is None or not found[self._group]:
-            return None
-        return found[self._group][:MAX_KEY]
+    def of(self, line: bytes) -> list[bytes]:
+        """Return the keys in a line, each once, at most ``MAX_KEYS`` and ``MAX_KEY`` bytes each."""
+        group = self._group
+        found = (one[group] for one in islice(self._pattern.finditer(line), MAX_KEYS))
+        return list(dict.fromkeys(key[:MAX_KEY] for key in found if key))
 
 
 class Spans:

@@ -108,6 +108,11 @@ class Watch:
         self._orders, self._odd = Rarity(0.0), Rarity(0.0)
         self._odd_share = _odd_share()
 
+    @property
+    def now_s(self) -> float:
+        """Observed time, in seconds."""
+        return self._now_s
+
     def observe(
         self,
         tick_ns: int,

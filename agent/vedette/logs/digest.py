@@ -1,0 +1,282 @@
+"""Make of events what they mean: templates, counts, slots, and what is strange in them.
+
+One miner for the host, so that its bounds are the host's; a watch for each source, as each has a
+rhythm of its own; of more than ``WATCHES_MAX`` sources the quietest share one. A source without
+lines is looked at every ``IDLE_TICKS`` ticks: only silences can begin there.
+
+While a backlog is read, and for a minute after a unit was started or stopped, all is learned and
+next to nothing rings (``watch``).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from vedette.logs.columns import Columns
+from vedette.logs.entry import Severity
+from vedette.logs.intake import Batch
+from vedette.logs.ledger import Ledger, LedgerState
+from vedette.logs.miner import OVERFLOW, Miner
+from vedette.logs.recent import Recent
+from vedette.logs.sessions import SessionKey
+from vedette.logs.signals import Fresh, LogSignal, SlotSeen, Step
+from vedette.logs.slots import SlotBook, number
+from vedette.logs.watch import Watch
+
+log = logging.getLogger(__name__)
+
+WATCHES_MAX = 64
+#: The watch of the sources that are too many.
+OTHERS = "(others)"
+IDLE_TICKS = 5
+#: How long after a start or stop of a unit, and after a backlog, nothing much rings.
+CALM_NS = 60_000_000_000
+BACKLOG_CALM_NS = 5_000_000_000
+#: Lines that were written so long ago are learned and counted, and tell of nothing that is new.
+OLD_NS = 600_000_000_000
+#: What systemd says of a unit that it starts, has started, stops, has stopped (its catalogue).
+_UNIT_TURNS = frozenset(
+    {
+        b"7d4958e842da4a758f6c1cdc7b36dcc5",
+        b"39f53479d3a045ac8e11786248231fbf",
+        b"de5b426a63be47a7b6ac3eaac82e2f6f",
+        b"9d1aaa27d60140bd96365438aad20286",
+    }
+)
+#: Steps of sessions that a source has in one tick, at most.
+STEPS_MAX = 20_000
+
+
+class Learned(msgspec.Struct, frozen=True, array_like=True):
+    """What was learned, for the disk: the miner's and, of the same templates, the watches'."""
+
+    birth: str
+    miner: bytes
+    watches: dict[str, bytes] = {}
+
+
+class _Tick:
+    """What one source had since the last tick."""
+
+    __slots__ = ("counts", "fresh", "slots", "steps")
+
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+        self.fresh: dict[int, Fresh] = {}
+        self.slots: list[SlotSeen] = []
+        self.steps: list[Step] = []
+
+
+class Digest:
+    """What is known of this host's logs. One thread.
+
+    ``sessions`` finds the key of a session in a message, by source.
+    """
+
+    def __init__(self, now_ns: int, recent_bytes: int, sessions: Mapping[str, SessionKey]) -> None:
+        #: Tells what was learned with this miner from what was learned with another.
+        self.birth = os.urandom(8).hex()
+        self.miner = Miner()
+        self.slots = SlotBook()
+        self.ledger = Ledger(now_ns)
+        self.recent = Recent(recent_bytes)
+        self.watches: dict[str, Watch] = {}
+        self._sessions = sessions
+        self._ticks: dict[str, _Tick] = {}
+        self._turn = 0
+        self._calm_all_ns = 0
+        self._calm_ns: dict[str, int] = {}
+
+    # ------------------------------------------------------------ lines
+
+    def take(self, batch: Batch, now_ns: int) -> None:
+        """Learn from events of one source, and count them."""
+        source, columns = batch
+        bodies = columns.bodies
+        ids = self.miner.learn(bodies)
+        counts = self.ledger.take(source, columns, ids, now_ns)
+        self.recent.take(source, bodies, columns.times, columns.severities, ids, now_ns)
+        watch = self._watch(source)
+        tick = self._ticks.setdefault(watch.source, _Tick())
+        tick.counts.update(counts)
+        self._take_fresh(watch, tick, columns, ids, counts, now_ns)
+        looked = self.slots.observe(self.miner, bodies, ids, now_ns / 1e9)
+        tick.slots += _seen(looked)
+        key = self._sessions.get(source)
+        if key is not None and len(tick.steps) < STEPS_MAX:
+            for body, template in zip(bodies, ids, strict=True):
+                tick.steps += [Step(session, template) for session in key.of(body)]
+        self._note_units(columns, now_ns)
+
+    def tick(self, tick_ns: int, *, behind: bool) -> list[LogSignal]:
+        """Close a tick; return what began to ring. ``behind``: a backlog is being read."""
+        self._follow_merges()
+        if behind:
+            self._calm_all_ns = tick_ns + BACKLOG_CALM_NS
+        self._turn += 1
+        idle = self._turn % IDLE_TICKS == 0
+        ticks, self._ticks = self._ticks, {}
+        found: list[LogSignal] = []
+        for source, watch in self.watches.items():
+            tick = ticks.get(source)
+            if tick is None:
+                if idle or watch.active():
+                    found += watch.observe(tick_ns, {}, calm_until_ns=self._calm(source))
+                continue
+            found += watch.observe(
+                tick_ns,
+                tick.counts,
+                list(tick.fresh.values()),
+                steps=tick.steps,
+                slots=tick.slots,
+                calm_until_ns=self._calm(source),
+            )
+        return found
+
+    def active(self) -> list[LogSignal]:
+        """Return what rings now, at all sources."""
+        return [signal for watch in self.watches.values() for signal in watch.active()]
+
+    def text_of(self, template: int) -> str:
+        """Return a template for a person, as it is now."""
+        try:
+            return self.miner.template(template).text
+        except KeyError:
+            return f"template {template}"
+
+    def now(self, template: int) -> int:
+        """Return the id that stands for a template now; 0, that of what was given up, for none."""
+        try:
+            return self.miner.resolve(template)
+        except KeyError:
+            return OVERFLOW
+
+    def uid(self, template: int) -> str:
+        """Return a template's identity for others."""
+        return self.miner.template(self.now(template)).uid
+
+    # ------------------------------------------------------------ what outlives the agent
+
+    def learned(self) -> Learned:
+        """Return what was learned, but for the counts."""
+        self._follow_merges()
+        watches = {source: watch.save() for source, watch in self.watches.items()}
+        return Learned(self.birth, self.miner.to_bytes(), watches)
+
+    def restore(self, learned: Learned | None, birth: str, counts: LedgerState) -> None:
+        """Take up what an earlier run learned and counted; what does not fit is learned anew.
+
+        ``birth`` is that of the miner that the counts belong to.
+        """
+        if learned is not None:
+            try:
+                self.miner = Miner.from_bytes(learned.miner)
+                self.birth = learned.birth
+            except ValueError as error:
+                log.warning("logs: what was learned is not to be used reason=%s", error)
+                learned = None
+        for source, saved in (learned.watches if learned is not None else {}).items():
+            if not self._watch(source).restore(saved):
+                log.warning(
+                    "logs: what was learned of a source is not to be used source=%s", source
+                )
+        fits = birth == self.birth
+        self.ledger.restore(counts, self._is_known if fits else lambda _: False)
+        if fits:
+            for book in list(self.ledger.sources.values()):
+                for template in list(book.rows):
+                    now = self.miner.resolve(template)
+                    if now != template:
+                        self.ledger.merge(template, now)
+        self.miner.fresh()
+
+    # ------------------------------------------------------------ parts
+
+    def _watch(self, source: str) -> Watch:
+        watch = self.watches.get(source)
+        if watch is None:
+            if len(self.watches) >= WATCHES_MAX:
+                source = OTHERS
+                watch = self.watches.get(source)
+                if watch is not None:
+                    return watch
+            watch = self.watches[source] = Watch(source, text_of=self.text_of)
+        return watch
+
+    def _take_fresh(
+        self,
+        watch: Watch,
+        tick: _Tick,
+        columns: Columns,
+        ids: Sequence[int],
+        counts: Mapping[int, int],
+        now_ns: int,
+    ) -> None:
+        """Note the templates that are new to a source; what was written long ago is no news."""
+        known = watch.rhythm.rows
+        new = [one for one in counts if one not in known and one not in tick.fresh]
+        for template in new:
+            row = ids.index(template)
+            severity, time_ns = Severity(columns.severities[row]), columns.times[row]
+            if time_ns is not None and now_ns - time_ns > OLD_NS:
+                watch.rhythm.add(template, severity, watch.now_s)  # it is no news
+                continue
+            tick.fresh[template] = Fresh(template, self.text_of(template), severity)
+
+    def _follow_merges(self) -> None:
+        """Let counts and watches know of templates that became part of others."""
+        for old in self.miner.merged():
+            into = self.miner.resolve(old)
+            self.ledger.merge(old, into)
+            self.slots.forget(old)
+            for watch in self.watches.values():
+                watch.merge(old, into)
+            for tick in self._ticks.values():
+                if old in tick.counts:
+                    tick.counts[into] += tick.counts.pop(old)
+                if old in tick.fresh:
+                    fresh = tick.fresh.pop(old)
+                    tick.fresh.setdefault(into, Fresh(into, self.text_of(into), fresh.severity))
+
+    def _note_units(self, columns: Columns, now_ns: int) -> None:
+        """Be calm with a unit that is started or stopped."""
+        for fields in columns.fields:
+            if fields and fields.get("MESSAGE_ID") in _UNIT_TURNS:
+                unit = fields.get("UNIT", b"").decode("utf-8", "replace")
+                if len(self._calm_ns) < 1000 or unit in self._calm_ns:
+                    self._calm_ns[unit] = now_ns + CALM_NS
+
+    def _calm(self, source: str) -> int:
+        until = self._calm_ns.get(source, 0)
+        return max(until, self._calm_all_ns)
+
+    def _is_known(self, template: int) -> bool:
+        try:
+            self.miner.resolve(template)
+        except KeyError:
+            return False
+        return True
+
+
+def _seen(looked: Sequence[tuple[int, list[bytes]]]) -> list[SlotSeen]:
+    """Return what was in the slots of the lines that were looked at, by template and slot."""
+    numbers: dict[tuple[int, int], list[float]] = {}
+    texts: dict[tuple[int, int], list[bytes]] = {}
+    for template, values in looked:
+        for slot, value in enumerate(values):
+            found = number(value)
+            if found is not None:
+                numbers.setdefault((template, slot), []).append(found)
+            else:
+                texts.setdefault((template, slot), []).append(value)
+    return [
+        SlotSeen(template, slot, tuple(numbers.get((template, slot), ())), tuple(values))
+        for (template, slot), values in (
+            {key: texts.get(key, []) for key in {**numbers, **texts}}
+        ).items()
+    ]

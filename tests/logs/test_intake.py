@@ -83,6 +83,27 @@ def test_what_is_held_back_is_in_the_state(tmp_path: Path) -> None:
     other.close()
 
 
+def test_more_files_than_are_remembered_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vedette.logs.intake.STREAMS_MAX", 20)
+    folder = tmp_path / "var/log"
+    folder.mkdir(parents=True)
+    intake = Intake(LogsConfig(begin="beginning", journal=False), str(tmp_path))
+    read, written = 0, 0
+    for at in range(12):
+        for number in range(60):
+            if (at + number) % 3:
+                with open(folder / f"app{number}x.log", "a") as file:
+                    file.write(f"2026-11-24 14:00:00 INFO app: number {at}\n" * 2)
+                written += 2
+        read += sum(sum(one.columns.lines) for one in intake.read(NOW + at * S, float(at)))
+        assert len(intake._streams) <= 21
+    read += sum(sum(one.columns.lines) for one in intake.read(NOW + 60 * S, 60.0))
+    assert read == written
+    intake.close()
+
+
 def test_a_damaged_state_is_said_and_the_rest_is_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -114,6 +114,8 @@ class Intake:
         self._boot_ns = _boot_ns(root)
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
         self._holding: set[str] = set()
+        self._given_up: list[Batch] = []
+        self._now_ns = 0
         self._cursor = ""
         self._lost = Lost()
         #: Why the journal is not read now; empty when it is, or is not wanted.
@@ -156,12 +158,14 @@ class Intake:
 
     def read(self, now_ns: int, now_s: float) -> list[Batch]:
         """Return what is complete by now of what was logged; about 3 MiB at most."""
+        self._now_ns = now_ns
         batches = [self._take(chunk, now_ns) for chunk in self.tail.poll(now_s)]
         for key in list(self._holding):
             batches += self._flush(key, now_ns)
         if self._config.journal:
             batches += self._read_journal(now_ns)
-        return [one for one in batches if len(one.columns)]
+        given_up, self._given_up = self._given_up, []
+        return [one for one in (*given_up, *batches) if len(one.columns)]
 
     def lost(self) -> Lost:
         """Return what was lost since the start."""
@@ -202,9 +206,22 @@ class Intake:
         patterns = form.patterns() if form is not None else None
         stream = self._streams[key] = _Stream(source, Framer(zone, self._boot_ns, patterns))
         if len(self._streams) > STREAMS_MAX:
-            silent = next((one for one in self._streams if one not in self._holding), "")
-            self._streams.pop(silent, None)
+            self._forget_stream()
         return stream
+
+    def _forget_stream(self) -> None:
+        """Forget the stream that was silent longest; what it holds back is given out."""
+        key, stream = next(iter(self._streams.items()))
+        silent = next((one for one in self._streams if one not in self._holding), key)
+        if silent != next(reversed(self._streams)):  # the newest is being read
+            key, stream = silent, self._streams[silent]
+        del self._streams[key]
+        if key in self._holding:
+            self._holding.discard(key)
+            columns = stream.flush(self._now_ns, everything=True)
+            self._given_up += (
+                self._by_unit(columns) if key == JOURNAL else [Batch(stream.source, columns)]
+            )
 
     def _flush(self, key: str, now_ns: int) -> list[Batch]:
         """Give out what has waited long enough for more of it."""

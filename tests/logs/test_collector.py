@@ -263,8 +263,17 @@ def test_secrets_are_not_in_the_words_of_an_event(host: HostLogs) -> None:
 def test_without_anything_to_read_it_rests(tmp_path: Path) -> None:
     logs = Logs(LogsConfig(journal=False))
     logs.host = Host(root=str(tmp_path))
-    with pytest.raises(Unavailable, match="no log file that may be read"):
+    with pytest.raises(Unavailable, match="no directory of logs that may be read"):
         logs.probe()
+
+
+def test_a_file_that_comes_after_the_start_is_read_from_its_beginning(tmp_path: Path) -> None:
+    host = HostLogs(tmp_path, begin="end")
+    host.logs.probe()
+    host.tick(5)
+    host.write("app.log", "the first line")
+    host.tick(70)
+    assert host.counts() == {"the first line": 1}
 
 
 def test_files_are_left_out_and_added(tmp_path: Path) -> None:

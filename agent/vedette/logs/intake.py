@@ -123,14 +123,16 @@ class Intake:
         self.journal_behind = False
 
     def probe(self) -> None:
-        """Raise ``Unavailable`` when there is no log to read at all."""
+        """Raise ``Unavailable`` when there is no log to read, nor a place where one may appear."""
         if self.reads_journal or (self._config.journal and self._reads_kernel()):
             return
-        settings = self.tail.settings
-        found = Finder(settings.patterns, settings.exclude).find(0.0)
-        if any(os.access(one.path, os.R_OK) for one in found):
+        places = {_fixed(one) for one in self._patterns}
+        if any(os.access(one, os.R_OK | os.X_OK) for one in places):
             return
-        raise Unavailable("there is no journal, and no log file that may be read")
+        where = ", ".join(sorted(places)[:5])
+        raise Unavailable(
+            f"there is no journal, and no directory of logs that may be read: {where}"
+        )
 
     def restore(self, state: IntakeState, now_s: float) -> None:
         """Go on where an earlier run stopped."""
@@ -307,6 +309,13 @@ def reading(intake: Intake) -> Mapping[str, object]:
 
 def _below(root: str, pattern: str) -> str:
     return pattern if root == "/" else os.path.join(root, pattern.lstrip("/"))
+
+
+def _fixed(pattern: str) -> str:
+    """Return the directory that a pattern begins in."""
+    parts = pattern.split("/")[:-1]
+    fixed = next((at for at, one in enumerate(parts) if set(one) & set("*?[")), len(parts))
+    return "/".join(parts[:fixed]) or "/"
 
 
 def _local_zone(root: str) -> tzinfo:

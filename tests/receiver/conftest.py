@@ -20,6 +20,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     AGGREGATION_TEMPORALITY_DELTA,
 )
 
+from vedette import otlp as agent_side
+from vedette.api import Record
 from vedette.histograms import histogram_of
 from vedette.receiver.app import create_app
 from vedette.receiver.limits import Limits
@@ -30,6 +32,7 @@ MINUTE = 60 * SECOND
 NOW = 1_800_000_000 * SECOND
 AGENT = "0b6f3c1e-5a52-4c9e-9f6e-0d8a2b7c4d10"
 EPOCH = "00112233445566ff"
+LOG_SOURCE, LOG_UID = "/var/log/app.log", "06d44cfbe205f568"
 
 
 class Clock:
@@ -298,6 +301,83 @@ class Client:
         return self.post(path, gzip.compress(request.SerializeToString()), batch, **options)
 
 
+class Teller:
+    """Sends windows of logs the way an agent does, and asks for them."""
+
+    resource: Mapping[str, str] = {"service.instance.id": AGENT, "host.name": "web-1"}
+
+    now, minute, second, agent = NOW, MINUTE, SECOND, AGENT
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.sequence = 0
+
+    def template(
+        self,
+        count: int,
+        end_ns: int | None = None,
+        *,
+        uid: str = LOG_UID,
+        source: str = LOG_SOURCE,
+        **more: Any,
+    ) -> Record:
+        """Return the record of one template; ``more`` are attributes, body and severity."""
+        end = self.now if end_ns is None else end_ns
+        text, severity = more.pop("text", "job <num> is done"), more.pop("severity", 9)
+        name = more.pop("name", f"log/birth/{source}/{uid}/{end}")
+        values = {
+            "source": source,
+            "template": uid,
+            "count": count,
+            "total": count,
+            "since": end - self.minute,
+            "first": end - 50 * self.second,
+            "last": end - self.second,
+        }
+        attributes = {f"vedette.log.{key}": value for key, value in {**values, **more}.items()}
+        attributes |= self.span(end)
+        return Record("vedette.log.template", end, text, attributes, severity=severity, uid=name)
+
+    def window(self, end_ns: int | None = None, **more: Any) -> Record:
+        """Return a window's own record."""
+        end = self.now if end_ns is None else end_ns
+        values = {
+            "events": 5,
+            "events.untold": 0,
+            "templates": 1,
+            "sources": {},
+            "redacted": {"texts": 9, "touched": 2, "hits": {"email": 3}},
+            "lost": 0,
+        }
+        attributes = {f"vedette.log.{key}": value for key, value in {**values, **more}.items()}
+        attributes |= self.span(end)
+        return Record("vedette.log.window", end, "5 events", attributes, uid=f"logs/birth/{end}")
+
+    def span(self, end_ns: int) -> dict[str, Any]:
+        return {"vedette.window.start": end_ns - self.minute, "vedette.window.end": end_ns}
+
+    def request(self, *records: Record) -> Any:
+        events = [agent_side.record_event(one) for one in records]
+        return ExportLogsServiceRequest.FromString(agent_side.encode_logs(events, self.resource))
+
+    def send(self, *records: Record) -> Any:
+        """Send records as the next batch."""
+        self.sequence += 1
+        response = self.client.send(self.request(*records), self.sequence)
+        assert response.status_code == 200, response.text
+        return response
+
+    def logs(self, **query: Any) -> Any:
+        return self.client.json(f"/api/v1/hosts/{self.agent}/logs", **query)
+
+    def one(self, uid: str = LOG_UID, source: str = LOG_SOURCE) -> Any:
+        query = {"source": source, "uid": uid}
+        return self.client.json(f"/api/v1/hosts/{self.agent}/logs/template", **query)["template"]
+
+    def counts(self, **query: Any) -> dict[str, int]:
+        return {one["uid"]: one["hour"] for one in self.logs(**query)["templates"]}
+
+
 @pytest.fixture
 def otlp() -> Otlp:
     return Otlp()
@@ -336,3 +416,13 @@ def client(store: Store) -> Client:
 def limited(make_store: Callable[..., Store]) -> Callable[..., Client]:
     """Make a client of a receiver with other limits."""
     return lambda **limits: Client(make_store(limits=Limits(**limits)))
+
+
+@pytest.fixture
+def teller(client: Client) -> Teller:
+    return Teller(client)
+
+
+@pytest.fixture
+def make_teller() -> type[Teller]:
+    return Teller

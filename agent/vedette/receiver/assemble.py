@@ -126,6 +126,8 @@ def _with_facts(batch: Batch, facts: MetricFacts | LogFacts) -> Batch:
         incidents=tuple(facts.incidents),
         inventory=facts.inventory,
         inventory_changes=tuple(facts.inventory_changes),
+        log_templates=tuple(facts.log_templates),
+        log_windows=tuple(facts.log_windows),
     )
 
 
@@ -139,7 +141,7 @@ def _reason(facts: MetricFacts | LogFacts, limits: Limits) -> str:
     if late:
         reasons.append(f"{late} older than {days} days or more than {minutes} minutes ahead")
     if unreadable:
-        reasons.append(f"{unreadable} incident records without a usable id or change")
+        reasons.append(f"{unreadable} incident or log records that are not usable")
     return "; ".join(reasons)
 
 

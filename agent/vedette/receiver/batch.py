@@ -101,6 +101,86 @@ class Reading(msgspec.Struct, frozen=True):
     value: float | None
 
 
+class SlotValue(msgspec.Struct, frozen=True):
+    """A value that often stood in a slot of a template."""
+
+    value: str
+    count: int
+
+
+class Slot(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What stood in one slot of a template: a distribution of numbers, or values."""
+
+    slot: int
+    form: str
+    looked: int = 0
+    different: float | None = None
+    top: tuple[SlotValue, ...] = ()
+    count: int | None = None
+    sum: float | None = None
+    min: float | None = None
+    max: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class LogTemplate(msgspec.Struct, frozen=True):
+    """The lines of one template at one source in one window.
+
+    ``record`` is a number made of the record's uid, by which a repeated one is recognised.
+    ``first_ns`` and ``last_ns`` are times of lines in this window as their writers gave them;
+    ``total`` counts since ``since_ns``.
+    """
+
+    record: int
+    source: str
+    uid: str
+    start_ns: int
+    end_ns: int
+    count: int
+    total: int
+    since_ns: int
+    first_ns: int
+    last_ns: int
+    severity: int
+    text: str
+    exemplar: str = ""
+    slots: tuple[Slot, ...] = ()
+
+
+class LogSource(msgspec.Struct, frozen=True):
+    """What came from one source since it is known to the agent."""
+
+    name: str
+    events: int
+    lines: int
+    bytes: int
+    warnings: int
+    errors: int
+
+
+class LogTold(msgspec.Struct, frozen=True):
+    """What an agent says of its reading of logs: what was masked since its start, what was lost."""
+
+    texts: int = 0
+    touched: int = 0
+    hits: dict[str, int] = {}
+    lost: dict[str, int] = {}
+
+
+class LogWindow(msgspec.Struct, frozen=True):
+    """All that was logged in one window; ``untold`` events are in no template's record."""
+
+    start_ns: int
+    end_ns: int
+    events: int
+    untold: int
+    templates: int
+    sources: tuple[LogSource, ...]
+    told: LogTold
+
+
 class Batch(msgspec.Struct, frozen=True):
     """One accepted request of one agent, ready to be stored; ``body`` is gzip'd OTLP protobuf."""
 
@@ -116,6 +196,8 @@ class Batch(msgspec.Struct, frozen=True):
     incidents: tuple[IncidentEvent, ...] = ()
     inventory: Inventory | None = None
     inventory_changes: tuple[InventoryChange, ...] = ()
+    log_templates: tuple[LogTemplate, ...] = ()
+    log_windows: tuple[LogWindow, ...] = ()
     readings: tuple[Reading, ...] = ()
     rejected: int = 0
     reason: str = ""

@@ -1,4 +1,4 @@
-"""Read out of parsed OTLP requests what is kept in tables: who, when, heartbeats, incidents.
+"""Read out of parsed OTLP requests what is kept in tables: who, when, heartbeats, incidents, logs.
 
 Everything here came from the network: types are checked, texts cut, lists bounded, times placed in
 the span the receiver accepts. What does not fit is counted as rejected, never raised.
@@ -6,11 +6,10 @@ the span the receiver accepts. What does not fit is counted as rejected, never r
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 
@@ -24,7 +23,6 @@ from vedette.api import (
     VerdictWord,
 )
 from vedette.receiver.batch import (
-    INTEGER_MAX,
     Change,
     Gauge,
     Heartbeat,
@@ -33,11 +31,12 @@ from vedette.receiver.batch import (
     Inventory,
     InventoryChange,
     InventoryItem,
+    LogTemplate,
+    LogWindow,
     Reading,
 )
 from vedette.receiver.limits import (
     AGENT_MAX,
-    DEPTH_MAX,
     FACTS_MAX,
     INVENTORY_BYTES_MAX,
     INVENTORY_CHANGES_MAX,
@@ -46,12 +45,22 @@ from vedette.receiver.limits import (
     KEY_MAX,
     LABELS_MAX,
     LINE_MAX,
+    LOG_WINDOWS_MAX,
     VALUES_MAX,
     Limits,
     clip,
 )
-
-_T = TypeVar("_T")
+from vedette.receiver.log_records import LOG, log_template, log_window
+from vedette.receiver.untrusted import (
+    attributes,
+    distinct,
+    each_of,
+    integer_of,
+    mapping_of,
+    real_of,
+    text_of,
+    texts_of,
+)
 
 HEARTBEAT = "vedette.heartbeat"
 INCIDENT = "vedette.incident."
@@ -90,17 +99,21 @@ class LogFacts:
         self.incidents: list[IncidentEvent] = []
         self.inventory: Inventory | None = None
         self.inventory_changes: list[InventoryChange] = []
+        self.log_templates: list[LogTemplate] = []
+        self.log_windows: list[LogWindow] = []
+        #: The ends of the windows that these are of.
+        self.log_ends: set[int] = set()
 
 
 def host_facts(resource: Any) -> tuple[str, HostFacts]:
     """Return (identity of a sender without a batch header, facts) of a resource."""
     values = attributes(resource.attributes)
-    instance = _text(values.pop("service.instance.id", ""))
-    name = clip(_text(values.pop("host.name", "")), KEY_MAX)
-    host_id = clip(_text(values.pop("host.id", "")), KEY_MAX)
+    instance = text_of(values.pop("service.instance.id", ""))
+    name = clip(text_of(values.pop("host.name", "")), KEY_MAX)
+    host_id = clip(text_of(values.pop("host.id", "")), KEY_MAX)
     values.pop("service.name", None)
     labels = {
-        clip(key, KEY_MAX): clip(_text(value), KEY_MAX)
+        clip(key, KEY_MAX): clip(text_of(value), KEY_MAX)
         for key, value in list(values.items())[:LABELS_MAX]
     }
     return agent_of(instance or name or "unknown"), HostFacts(name, host_id, labels)
@@ -108,10 +121,7 @@ def host_facts(resource: Any) -> tuple[str, HostFacts]:
 
 def agent_of(text: str) -> str:
     """Return an identity of bounded length; two long ones never become the same."""
-    if len(text) <= AGENT_MAX:
-        return text
-    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
-    return f"{text[: AGENT_MAX - 17]}-{digest}"
+    return distinct(text, AGENT_MAX)
 
 
 # ---------------------------------------------------------------- metrics
@@ -191,7 +201,7 @@ def series_key(name: str, values: dict[str, Any]) -> str:
     """Return a series as text, ``name{attribute=value,...}``, attributes as they came."""
     if not values:
         return name
-    pairs = ",".join(f"{key}={_text(value)}" for key, value in values.items())
+    pairs = ",".join(f"{key}={text_of(value)}" for key, value in values.items())
     return f"{name}{{{pairs}}}"
 
 
@@ -199,7 +209,7 @@ def series_key(name: str, values: dict[str, Any]) -> str:
 
 
 def log_facts(resources: Iterable[Any], received_ns: int, limits: Limits) -> LogFacts:
-    """Read heartbeats and incidents out of a logs request."""
+    """Read heartbeats, incidents and what was logged out of a logs request."""
     facts = LogFacts()
     for resource in resources:
         for scope in resource.scope_logs:
@@ -232,7 +242,36 @@ def _record(facts: LogFacts, record: Any, received_ns: int, limits: Limits) -> N
             facts.unreadable += 1
             return
         facts.incidents.append(event)
+    elif name.startswith(LOG) and not _take_log(
+        facts, name.removeprefix(LOG), time_ns, record, received_ns, limits
+    ):
+        facts.rejected += 1
+        facts.unreadable += 1
+        return
     facts.accepted += 1
+
+
+def _take_log(
+    facts: LogFacts, kind: str, time_ns: int, record: Any, received_ns: int, limits: Limits
+) -> bool:
+    """Keep a record of what was logged; False when it is not usable, or of too many windows."""
+    found: LogTemplate | LogWindow | None
+    if kind == "template":
+        found = log_template(time_ns, record)
+    elif kind == "window":
+        found = log_window(time_ns, record)
+    else:
+        return True
+    if found is None or not in_time(found.end_ns, received_ns, limits):
+        return False
+    if found.end_ns not in facts.log_ends and len(facts.log_ends) >= LOG_WINDOWS_MAX:
+        return False
+    facts.log_ends.add(found.end_ns)
+    if isinstance(found, LogTemplate):
+        facts.log_templates.append(found)
+    else:
+        facts.log_windows.append(found)
+    return True
 
 
 def _event_name(record: Any) -> str:
@@ -244,30 +283,30 @@ def _event_name(record: Any) -> str:
 
 
 def _heartbeat(time_ns: int, values: dict[str, Any]) -> Heartbeat:
-    health = _text(values.get("vedette.health", "ok"))
-    reasons = tuple(clip(text) for text in _texts(values.get("vedette.health.reasons")))
+    health = text_of(values.get("vedette.health", "ok"))
+    reasons = tuple(clip(text) for text in texts_of(values.get("vedette.health.reasons")))
     return Heartbeat(
         time_ns=time_ns,
-        version=_text(values.get("vedette.version", "")),
+        version=text_of(values.get("vedette.version", "")),
         health="degraded" if health == "degraded" else "ok",
         reasons=reasons,
         stopping=health == "stopping"
         or "stopping" in reasons
         or values.get("vedette.stopping") is True,
-        window_start_ns=_integer(values.get("vedette.window.start")),
-        window_end_ns=_integer(values.get("vedette.window.end")),
-        series=_integer(values.get("vedette.series")),
-        learning=_real(values.get("vedette.learning")),
-        collectors=_mapping(values.get("vedette.collectors")),
-        backlog_batches=_integer(values.get("vedette.spool.batches")),
-        dropped=_integer(values.get("vedette.dropped")),
-        os=_text(values.get("os.description", "")),
-        cpus=_integer(values.get("host.cpu.count")),
-        memory_bytes=_integer(values.get("host.memory.total")),
-        interval_s=_real(values.get("vedette.interval")),
-        uptime_s=_real(values.get("vedette.uptime")),
-        cpu=_real(values.get("vedette.cpu")),
-        rss=_integer(values.get("vedette.rss")),
+        window_start_ns=integer_of(values.get("vedette.window.start")),
+        window_end_ns=integer_of(values.get("vedette.window.end")),
+        series=integer_of(values.get("vedette.series")),
+        learning=real_of(values.get("vedette.learning")),
+        collectors=mapping_of(values.get("vedette.collectors")),
+        backlog_batches=integer_of(values.get("vedette.spool.batches")),
+        dropped=integer_of(values.get("vedette.dropped")),
+        os=text_of(values.get("os.description", "")),
+        cpus=integer_of(values.get("host.cpu.count")),
+        memory_bytes=integer_of(values.get("host.memory.total")),
+        interval_s=real_of(values.get("vedette.interval")),
+        uptime_s=real_of(values.get("vedette.uptime")),
+        cpu=real_of(values.get("vedette.cpu")),
+        rss=integer_of(values.get("vedette.rss")),
     )
 
 
@@ -278,9 +317,9 @@ def _take_inventory(facts: LogFacts, time_ns: int, values: dict[str, Any]) -> No
         return
     if facts.inventory is None or time_ns >= facts.inventory.time_ns:
         facts.inventory = _inventory(
-            time_ns, clip(_text(values.get(f"{INVENTORY}.digest")), KEY_MAX), items
+            time_ns, clip(text_of(values.get(f"{INVENTORY}.digest")), KEY_MAX), items
         )
-    told = _texts(values.get(f"{INVENTORY}.changes"))[:INVENTORY_CHANGES_MAX]
+    told = texts_of(values.get(f"{INVENTORY}.changes"))[:INVENTORY_CHANGES_MAX]
     facts.inventory_changes += [
         InventoryChange(time_ns, place, clip(text, LINE_MAX)) for place, text in enumerate(told)
     ]
@@ -293,7 +332,7 @@ def _inventory(time_ns: int, digest: str, told: list[Any]) -> Inventory:
     """Read the items; of two of one kind and name the first counts."""
     found: dict[tuple[str, str], InventoryItem] = {}
     omitted = size = 0
-    for item in _each(told, _item, VALUES_MAX):
+    for item in each_of(told, _item, VALUES_MAX):
         if (item.kind, item.name) in found:
             continue
         own = len(msgspec.json.encode(item))
@@ -306,7 +345,7 @@ def _inventory(time_ns: int, digest: str, told: list[Any]) -> Inventory:
 
 
 def _item(values: dict[str, Any]) -> InventoryItem | None:
-    kind, name = clip(_text(values.get("kind")), KEY_MAX), clip(_text(values.get("name")), KEY_MAX)
+    kind, name = (clip(text_of(values.get(key)), KEY_MAX) for key in ("kind", "name"))
     if not kind:
         return None
     told = values.get("facts")
@@ -314,7 +353,7 @@ def _item(values: dict[str, Any]) -> InventoryItem | None:
     for key, value in told.items() if isinstance(told, dict) else ():
         if isinstance(value, str):
             facts[key] = clip(value, KEY_MAX)
-        elif isinstance(value, (bool, int)) or _real(value) is not None:
+        elif isinstance(value, (bool, int)) or real_of(value) is not None:
             facts[key] = value
         if len(facts) >= FACTS_MAX:
             break
@@ -328,42 +367,42 @@ def _incident(change: str, time_ns: int, record: Any) -> IncidentEvent | None:
     def get(key: str) -> Any:
         return values.get(f"{INCIDENT}{key}")
 
-    identity = _text(get("id"))
+    identity = text_of(get("id"))
     if change not in get_args(Change) or not _INCIDENT_ID.fullmatch(identity):
         return None
-    state = _text(get("state"))
+    state = text_of(get("state"))
     if state not in get_args(IncidentState):
         state = "resolved" if change == "resolved" else "open"
-    severity = _text(get("severity"))
+    severity = text_of(get("severity"))
     if severity not in get_args(Severity):
         severity = _severity(record.severity_number)
-    updated_ns = _integer(get("updated")) or time_ns
+    updated_ns = integer_of(get("updated")) or time_ns
     incident = Incident(
         id=identity,
         state=cast(IncidentState, state),
         severity=cast(Severity, severity),
-        resource=clip(_text(get("resource")), KEY_MAX),
-        title=_text(get("title")) or clip(record.body.string_value),
-        onset_ns=_integer(get("onset")) or time_ns,
-        opened_ns=_integer(get("opened")) or time_ns,
+        resource=clip(text_of(get("resource")), KEY_MAX),
+        title=text_of(get("title")) or clip(record.body.string_value),
+        onset_ns=integer_of(get("onset")) or time_ns,
+        opened_ns=integer_of(get("opened")) or time_ns,
         updated_ns=updated_ns,
-        resolved_ns=(_integer(get("resolved")) or updated_ns) if state == "resolved" else None,
-        series=_texts(get("series")),
-        suspects=_each(get("suspects"), _suspect),
-        evidence=_each(get("evidence"), _track),
-        detectors=_texts(get("detectors")),
+        resolved_ns=(integer_of(get("resolved")) or updated_ns) if state == "resolved" else None,
+        series=texts_of(get("series")),
+        suspects=each_of(get("suspects"), _suspect),
+        evidence=each_of(get("evidence"), _track),
+        detectors=texts_of(get("detectors")),
         verdict=_verdict(get),
     )
-    uid = clip(_text(values.get("log.record.uid")) or f"{time_ns}:{change}", KEY_MAX)
+    uid = clip(text_of(values.get("log.record.uid")) or f"{time_ns}:{change}", KEY_MAX)
     return IncidentEvent(uid, cast(Change, change), time_ns, incident)
 
 
 def _verdict(get: Callable[[str], Any]) -> Verdict | None:
-    word = _text(get("verdict.word"))
+    word = text_of(get("verdict.word"))
     if word not in get_args(VerdictWord):
         return None
-    by, note = (clip(_text(get(f"verdict.{key}")), KEY_MAX) for key in ("by", "note"))
-    return Verdict(cast(VerdictWord, word), by, _integer(get("verdict.time")) or 0, note)
+    by, note = (clip(text_of(get(f"verdict.{key}")), KEY_MAX) for key in ("by", "note"))
+    return Verdict(cast(VerdictWord, word), by, integer_of(get("verdict.time")) or 0, note)
 
 
 def _severity(number: int) -> str:
@@ -371,99 +410,23 @@ def _severity(number: int) -> str:
 
 
 def _suspect(values: dict[str, Any]) -> Suspect:
-    kind, name, identity, text = (_text(values.get(key)) for key in ("kind", "name", "id", "text"))
-    share, time_ns = _real(values.get("share")) or 0.0, _integer(values.get("time_ns")) or 0
-    return Suspect(kind, name, identity, share, text, _text(values.get("reason")), time_ns)
+    keys = ("kind", "name", "id", "text", "reason")
+    kind, name, identity, text, reason = (text_of(values.get(key)) for key in keys)
+    share, time_ns = real_of(values.get("share")) or 0.0, integer_of(values.get("time_ns")) or 0
+    return Suspect(kind, name, identity, share, text, reason, time_ns)
 
 
 def _track(values: dict[str, Any]) -> Track | None:
-    start_ns, step_ns = _integer(values.get("start_ns")), _integer(values.get("step_ns"))
+    start_ns, step_ns = integer_of(values.get("start_ns")), integer_of(values.get("step_ns"))
     if start_ns is None or not step_ns:
         return None
     points = values.get("values")
     return Track(
-        series=_text(values.get("series")),
-        unit=_text(values.get("unit")),
+        series=text_of(values.get("series")),
+        unit=text_of(values.get("unit")),
         start_ns=start_ns,
         step_ns=step_ns,
-        values=tuple(map(_real, points[:VALUES_MAX])) if isinstance(points, list) else (),
-        low=_real(values.get("low")),
-        high=_real(values.get("high")),
+        values=tuple(map(real_of, points[:VALUES_MAX])) if isinstance(points, list) else (),
+        low=real_of(values.get("low")),
+        high=real_of(values.get("high")),
     )
-
-
-# ---------------------------------------------------------------- untrusted values
-
-
-def attributes(pairs: Iterable[Any]) -> dict[str, Any]:
-    """Return OTLP attributes as plain values, the first 256 of them; a repeated key: the last."""
-    return _pairs(pairs, 0)
-
-
-def _pairs(pairs: Iterable[Any], depth: int) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        values[clip(pair.key, KEY_MAX)] = _value(pair.value, depth)
-        if len(values) >= ITEMS_MAX:
-            break
-    return values
-
-
-def _value(value: Any, depth: int) -> Any:
-    kind = value.WhichOneof("value")
-    if kind == "string_value":
-        return clip(value.string_value)
-    if kind is None or depth > DEPTH_MAX:
-        return None
-    if kind == "array_value":
-        return [_value(item, depth + 1) for item in value.array_value.values[:VALUES_MAX]]
-    if kind == "kvlist_value":
-        return _pairs(value.kvlist_value.values, depth + 1)
-    if kind == "bytes_value":
-        return value.bytes_value[:KEY_MAX].hex()
-    return getattr(value, kind)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return str(value)
-    return ""
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        return ()
-    return tuple(item for item in value[:ITEMS_MAX] if isinstance(item, str))
-
-
-def _mapping(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        return {}
-    return {key: _text(item) for key, item in value.items()}
-
-
-def _integer(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return int(value) if 0 <= value <= INTEGER_MAX else None
-
-
-def _real(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def _each(
-    value: Any, build: Callable[[dict[str, Any]], _T | None], most: int = ITEMS_MAX
-) -> tuple[_T, ...]:
-    """Build one thing per kvlist of an array, leaving out what is none."""
-    items = value[:most] if isinstance(value, list) else []
-    built = (build(item) for item in items if isinstance(item, dict))
-    return tuple(item for item in built if item is not None)

@@ -62,6 +62,17 @@ INVENTORY_BYTES_MAX = 256 * 1024
 #: Changes of the inventory kept per host, the newest.
 INVENTORY_CHANGES_MAX = 100
 
+#: Of what was logged: a template's text and its example, the slots that are told of it, the values
+#: of one, rules of redaction, and sources of one window.
+LOG_TEXT_MAX = 1_024
+SLOTS_MAX, SLOT_VALUES_MAX, SLOT_TEXT_MAX = 8, 12, 200
+RULES_MAX = 64
+LOG_SOURCES_MAX = 1_024
+#: Windows that one request may tell of; an agent repeats five minutes of them.
+LOG_WINDOWS_MAX = 256
+#: More than this was not logged in a window; sums of it stay what SQLite can add up.
+LOG_COUNT_MAX = 1 << 40
+
 
 def clip(text: str, size: int = TEXT_MAX) -> str:
     """Return ``text``, cut to ``size`` characters."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -14,6 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from vedette.receiver.charts import RANGE_MAX_NS, Charts, TooWideError
+from vedette.receiver.log_query import GRADES, ORDERS, LogFilter, LogReader
 from vedette.receiver.query import MS_NS, Reader
 from vedette.receiver.store import Store
 from vedette.receiver.views import (
@@ -27,6 +29,8 @@ from vedette.receiver.views import (
     SeriesAnswer,
 )
 
+_Choice = TypeVar("_Choice", bound=str)
+
 STATIC = Path(__file__).parent / "static"
 HOUR_MS = 3_600_000
 #: The largest integer JavaScript counts exactly.
@@ -35,6 +39,8 @@ POINTS_DEFAULT = 1_500
 POINTS_MOST = 5_000
 INCIDENTS_MOST = 1_000
 KEYS_MOST = 200
+TEMPLATES_DEFAULT = 200
+TEMPLATES_MOST = 5_000
 
 
 class BadQueryError(ValueError):
@@ -59,6 +65,7 @@ class Pages:
         self._static = static
         self.reader = Reader(store.path, store.clock_ns)
         self.charts = Charts(self.reader)
+        self.log_reader = LogReader(self.reader)
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes of the API, the page and its files."""
@@ -69,8 +76,11 @@ class Pages:
             Route(f"{api}/hosts/{{agent:path}}/series", _guarded(self.series)),
             Route(f"{api}/hosts/{{agent:path}}/metrics", _guarded(self.metrics)),
             Route(f"{api}/hosts/{{agent:path}}/inventory", _guarded(self.inventory)),
+            Route(f"{api}/hosts/{{agent:path}}/logs/template", _guarded(self.log_template)),
+            Route(f"{api}/hosts/{{agent:path}}/logs", _guarded(self.logs)),
             Route(f"{api}/hosts/{{agent:path}}", _guarded(self.host)),
             Route(f"{api}/incidents", _guarded(self.incidents)),
+            Route(f"{api}/incidents/{{agent:path}}/{{id:str}}/logs", _guarded(self.incident_logs)),
             Route(f"{api}/incidents/{{agent:path}}/{{id:str}}", _guarded(self.incident)),
             Route(f"{api}/completeness", _guarded(self.completeness)),
             Route("/", self.index),
@@ -125,6 +135,33 @@ class Pages:
         """Answer with what a host is made of and what changed."""
         return answer(self.reader.inventory(self._host(request).agent))
 
+    def logs(self, request: Request) -> Response:
+        """Answer with the templates of what a host logged, filtered and sorted."""
+        agent = self._host(request).agent
+        query = request.query_params
+        text = query.get("text", "")
+        if len(text) > 256:
+            raise BadQueryError("text is longer than 256 characters")
+        wanted = LogFilter(
+            text=text,
+            source=query.get("source", ""),
+            grade=_choice(request, "severity", GRADES),
+            new=query.get("new", "") == "1",
+        )
+        order = _choice(request, "sort", ORDERS) or "severity"
+        limit = _integer(request, "limit", TEMPLATES_DEFAULT, 1, TEMPLATES_MOST)
+        down = query.get("reverse", "") == "1"
+        return answer(self.log_reader.logs(agent, wanted, order, down, limit))
+
+    def log_template(self, request: Request) -> Response:
+        """Answer with one template at one source, its example and its history."""
+        agent = self._host(request).agent
+        query = request.query_params
+        found = self.log_reader.template(agent, query.get("source", ""), query.get("uid", ""))
+        if found is None:
+            raise HTTPException(404, "no such template")
+        return answer(found)
+
     def incidents(self, request: Request) -> Response:
         """Answer with incidents, newest first."""
         state = request.query_params.get("state") or None
@@ -141,6 +178,14 @@ class Pages:
         if found is None:
             raise HTTPException(404, "no such incident")
         return answer(IncidentAnswer(found))
+
+    def incident_logs(self, request: Request) -> Response:
+        """Answer with what the logs said around an incident."""
+        agent, identity = request.path_params["agent"], request.path_params["id"]
+        found = self.log_reader.incident(agent, identity)
+        if found is None:
+            raise HTTPException(404, "no such incident")
+        return answer(found)
 
     def completeness(self, request: Request) -> Response:
         """Answer with what arrived of each numbering and what did not."""
@@ -173,6 +218,16 @@ def _guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Resp
             return error(f"the database cannot be read: {problem}", 503)
 
     return guarded
+
+
+def _choice(request: Request, name: str, choices: tuple[_Choice, ...]) -> _Choice | None:
+    text = request.query_params.get(name)
+    if not text:
+        return None
+    for one in choices:
+        if one == text:
+            return one
+    raise BadQueryError(f"{name} is {text[:40]!r}, expected one of {', '.join(choices)}")
 
 
 def _integer(request: Request, name: str, default: int, low: int, high: int) -> int:

@@ -14,9 +14,10 @@ import msgspec
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA, Metric
 
 from vedette.histogram import ExponentialHistogram
-from vedette.receiver.extract import NO_RECORDED_VALUE, attributes, number_of, series_key
+from vedette.receiver.extract import NO_RECORDED_VALUE, number_of, series_key
 from vedette.receiver.limits import ITEMS_MAX, KEY_MAX
 from vedette.receiver.structure import find_metrics
+from vedette.receiver.untrusted import attributes
 
 SUFFIX = ".dist"
 SECOND_NS = 1_000_000_000

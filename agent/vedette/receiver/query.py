@@ -54,6 +54,7 @@ SELECT agent, gauge, max(value) FROM gauge_latest WHERE %agent% GROUP BY agent, 
 """
 _SPARK = "SELECT agent, time, cpu FROM spark WHERE %agent% ORDER BY agent, time"
 _INVENTORIES = "SELECT agent, time FROM inventory WHERE %agent%"
+_LOGS = "SELECT agent, newest FROM log_host WHERE %agent%"
 _MISSING_COUNT = "SELECT agent, sum(highest - received) FROM epoch WHERE %agent% GROUP BY agent"
 _MISSING = """
 SELECT agent, epoch, first, last FROM missing WHERE %agent% ORDER BY agent, epoch, first
@@ -93,6 +94,7 @@ class Reader:
         gauges = _pivot(self._of(_GAUGES, agent))
         missing = dict(self._of(_MISSING_COUNT, agent))
         inventories = dict(self._of(_INVENTORIES, agent))
+        logs = dict(self._of(_LOGS, agent))
         sparks: dict[str, list[tuple[int, float]]] = {}
         for name, at, value in self._of(_SPARK, agent):
             sparks.setdefault(name, []).append((at // MS_NS, value))
@@ -103,6 +105,7 @@ class Reader:
                 now_ns,
                 missing.get(row[0], 0),
                 inventories.get(row[0]),
+                logs.get(row[0]),
                 Open(**opened.get(row[0], {})),
                 Headline(**gauges.get(row[0], {})),
                 Spark(sparks.get(row[0], [])),
@@ -188,6 +191,7 @@ def _host_view(
     now_ns: int,
     missing: int,
     inventory: int | None,
+    logs: int | None,
     opened: Open,
     headline: Headline,
     spark: Spark,
@@ -222,6 +226,7 @@ def _host_view(
         agent_cpu=beat.cpu,
         agent_rss=beat.rss,
         inventory_ms=None if inventory is None else inventory // MS_NS,
+        logs_ms=None if logs is None else logs // MS_NS,
         open=opened,
         headline=headline,
         spark=spark,

@@ -1,4 +1,7 @@
-"""Hold the database to its size: drop the oldest bodies, keep the ledger of what was received."""
+"""Hold the database to its size: drop the oldest bodies, keep the ledger of what was received.
+
+What was logged goes with the bodies of its time.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import itertools
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator
+
+from vedette.receiver import log_store
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +32,7 @@ def enforce(connection: sqlite3.Connection, cap_bytes: int) -> int:
         dropped += step
         if not step:
             break
+    log_store.drop_before(connection, _oldest(connection))
     log.info("retention=dropped batches=%d used_bytes=%d", dropped, used_bytes(connection))
     return dropped
 
@@ -37,6 +43,15 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     return int(size) * (int(pages) - int(free))
+
+
+def _oldest(connection: sqlite3.Connection) -> int:
+    """Return when the oldest body that is left arrived; after all of them when none is."""
+    (received,) = connection.execute(
+        "SELECT coalesce((SELECT received FROM batch ORDER BY id LIMIT 1),"
+        " (SELECT max(last_seen) FROM host), 0)"
+    ).fetchone()
+    return int(received)
 
 
 def _drop(connection: sqlite3.Connection, most: int) -> int:
@@ -68,6 +83,10 @@ def _drop_incidents(connection: sqlite3.Connection) -> None:
     connection.execute(
         "DELETE FROM incident_event WHERE NOT EXISTS (SELECT 1 FROM incident"
         " WHERE incident.agent = incident_event.agent AND incident.id = incident_event.id)"
+    )
+    connection.execute(
+        "DELETE FROM log_incident WHERE NOT EXISTS (SELECT 1 FROM incident"
+        " WHERE incident.agent = log_incident.agent AND incident.id = log_incident.id)"
     )
     connection.execute("COMMIT")
 

@@ -85,12 +85,44 @@ CREATE TABLE inventory_change (
 """
 #: What the operator said of an incident, as JSON; null: nothing.
 _VERDICT = "ALTER TABLE incident ADD COLUMN verdict TEXT;"
-_STEPS = (_FIRST, _INVENTORY, _VERDICT)
+#: What was logged. Counts are clustered by window, so that a new one is written to few pages; a
+#: window is one that was told, or (``hours``) an hour into which old ones were added up.
+_LOGS = """
+CREATE TABLE log_host (
+  id INTEGER PRIMARY KEY, agent TEXT NOT NULL UNIQUE, began INTEGER NOT NULL,
+  newest INTEGER NOT NULL, told_at INTEGER NOT NULL, told TEXT NOT NULL
+);
+CREATE TABLE log_window (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, host INTEGER NOT NULL, hours INTEGER NOT NULL,
+  start INTEGER NOT NULL, end INTEGER NOT NULL, received INTEGER NOT NULL,
+  records INTEGER NOT NULL, untold INTEGER NOT NULL, UNIQUE (host, hours, end)
+);
+CREATE TABLE log_count (
+  window INTEGER NOT NULL, record INTEGER NOT NULL, template INTEGER NOT NULL,
+  count INTEGER NOT NULL, PRIMARY KEY (window, record)
+) WITHOUT ROWID;
+CREATE TABLE log_source (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, host INTEGER NOT NULL, name TEXT NOT NULL,
+  newest INTEGER NOT NULL, told_at INTEGER NOT NULL, events INTEGER NOT NULL,
+  lines INTEGER NOT NULL, bytes INTEGER NOT NULL, warnings INTEGER NOT NULL,
+  errors INTEGER NOT NULL, UNIQUE (host, name)
+);
+CREATE TABLE log_template (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, host INTEGER NOT NULL, source INTEGER NOT NULL,
+  uid TEXT NOT NULL, newest INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+  since INTEGER NOT NULL, total INTEGER NOT NULL, severity INTEGER NOT NULL, body TEXT NOT NULL,
+  exemplar TEXT NOT NULL, slots TEXT NOT NULL, UNIQUE (host, source, uid)
+);
+CREATE TABLE log_incident (
+  agent TEXT NOT NULL, id TEXT NOT NULL, said TEXT NOT NULL, PRIMARY KEY (agent, id)
+);
+"""
+_STEPS = (_FIRST, _INVENTORY, _VERDICT, _LOGS)
 VERSION = len(_STEPS)
 #: What is looked at when a database is opened: all but the bodies.
 _CHECKED = (
     "host", "epoch", "batch", "span", "incident", "incident_event", "gauge_latest", "inventory",
-    "inventory_change",
+    "inventory_change", "log_host", "log_window", "log_source", "log_template", "log_incident",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from vedette.receiver import retention
+from vedette.receiver import log_store, retention
 from vedette.receiver.batch import (
     FOREIGN,
     Batch,
@@ -204,6 +204,10 @@ class Store:
             self._inventory(agent, batch.inventory)
         if batch.inventory_changes:
             self._inventory_changes(agent, batch.inventory_changes)
+        if batch.log_templates or batch.log_windows:
+            log_store.take(
+                self.connection, agent, batch.received_ns, batch.log_templates, batch.log_windows
+            )
         if batch.readings:
             self._readings(agent, batch.readings)
         if batch.signal == "metrics" and batch.window_end_ns is not None:

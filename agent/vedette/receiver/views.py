@@ -32,7 +32,8 @@ class HostView(msgspec.Struct, frozen=True):
 
     ``lag_s`` is the age of its newest window, ``clock_offset_s`` above 0 means that its clock is
     ahead, ``missing`` counts the sequences from 1 to the highest that never arrived,
-    ``inventory_ms`` is the time of the newest inventory, which has an answer of its own.
+    ``inventory_ms`` is the time of the newest inventory, ``logs_ms`` the end of the newest window
+    of logs; both have answers of their own.
     """
 
     agent: str
@@ -61,6 +62,7 @@ class HostView(msgspec.Struct, frozen=True):
     agent_cpu: float | None
     agent_rss: int | None
     inventory_ms: int | None
+    logs_ms: int | None
     open: Open
     headline: Headline
     spark: Spark

@@ -16,6 +16,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from made_up import GIB, HOSTILE_PROCESS, MINUTE, Host, around, from_then_on, furnish, serve_models
+from made_up_logs import around_answer, logs_answer, no_logs, template_answer
 
 Json = dict[str, Any]
 
@@ -211,6 +212,7 @@ class Fleet:
             "agent_cpu": 0.0031,
             "agent_rss": 46 * 1024**2,
             "inventory_ms": None if host.agent == HOSTILE else self.now - 3 * 60 * MINUTE,
+            "logs_ms": None if host.agent == DB else newest,
             "open": {
                 severity: sum(one["severity"] == severity for one in opened)
                 for severity in ("info", "warning", "critical")
@@ -286,6 +288,8 @@ class Fleet:
                 return {"now_ms": self.now, "hosts": [self.host(h) for h in self.hosts.values()]}
             case ["incidents"]:
                 return {"now_ms": self.now, "incidents": self._listed(query)}
+            case ["incidents", agent, _, "logs"]:
+                return around_answer(self.now) if agent in self.hosts else None
             case ["incidents", agent, identity]:
                 wanted = (agent, identity)
                 found = [one for one in self.incidents if (one["agent"], one["id"]) == wanted]
@@ -312,6 +316,10 @@ class Fleet:
                     "host": self.host(host),
                     "epochs": self._epochs(host),
                 }
+            case ["logs"]:
+                return no_logs(self.now) if host.agent == DB else logs_answer(self.now, query)
+            case ["logs", "template"]:
+                return template_answer(self.now, query)
             case ["inventory"]:
                 return self._inventory(host)
             case ["series"]:

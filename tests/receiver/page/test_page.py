@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import browser as chromium
 import canned
 import pytest
+from viewing import CHARTS, REFRESH, ROUTES, open_view, text_of, wait_for
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(chromium.executable() is None, reason="no Chromium on PATH"),
 ]
-
-NOW_MS = 1_790_000_000_000
-ROUTES = {
-    "fleet": "#/",
-    "host": f"#/host/{canned.WEB}",
-    "hostile host": f"#/host/{canned.HOSTILE}",
-    "incidents": "#/incidents",
-    "incident": f"#/incident/{canned.DB}/01JD8R3P6Q",
-}
-LOADED = "!document.getElementById('main')?.hasAttribute('aria-busy')"
-CHARTS = "document.querySelectorAll('.card .line').length > 4"
-REFRESH = "dispatchEvent(new CustomEvent('vedette:refresh'))"
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Any]:
-    with chromium.Browser(chromium.executable() or "") as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(shared: Any) -> Any:
-    shared.size(1440, 1000)
-    shared.prefer(prefers_color_scheme="light", prefers_reduced_motion="reduce")
-    shared.said.clear()
-    shared.requested.clear()
-    return shared
-
-
-@pytest.fixture
-def site() -> Iterator[Any]:
-    with canned.Server(now_ms=NOW_MS) as server:
-        yield server
-
-
-def _open(browser: Any, site: Any, route: str = "#/", until: str = LOADED) -> None:
-    browser.open(site.url + route)
-    browser.until(f"document.getElementById('top')?.childElementCount > 0 && ({until})")
-
-
-def _text(browser: Any, selector: str = "main") -> str:
-    return str(browser.evaluate(f"document.querySelector({selector!r}).innerText"))
 
 
 def _names(browser: Any) -> list[str]:
@@ -73,15 +31,15 @@ def test_every_view_fits_a_small_phone_and_breaks_no_policy(
 ) -> None:
     browser.size(360, 740)
     browser.prefer(prefers_color_scheme=theme)
-    _open(browser, site, route)
+    open_view(browser, site, route)
     assert browser.evaluate("document.documentElement.dataset.theme") == theme
     assert browser.evaluate("document.documentElement.scrollWidth") == 360
     assert browser.said == []
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
-def test_hostile_names_stay_text(browser: Any, site: Any, route: str) -> None:
-    _open(browser, site, route)
+def test_hostile_names_staytext_of(browser: Any, site: Any, route: str) -> None:
+    open_view(browser, site, route)
     assert browser.evaluate("typeof window.hacked") == "undefined"
     assert (
         browser.evaluate("document.querySelectorAll('main script, main img, main b > i').length")
@@ -97,26 +55,26 @@ def test_hostile_names_stay_text(browser: Any, site: Any, route: str) -> None:
 def test_hostile_names_are_shown_as_they_are_without_reversing_the_text_around_them(
     browser: Any, site: Any
 ) -> None:
-    _open(browser, site)
-    assert "<script>window.hacked=1</script>" in _text(browser)
-    assert "\u202e" not in _text(browser)
-    assert "\\u202ereversed" in _text(browser)
+    open_view(browser, site)
+    assert "<script>window.hacked=1</script>" in text_of(browser)
+    assert "\u202e" not in text_of(browser)
+    assert "\\u202ereversed" in text_of(browser)
 
 
 def test_the_fleet_says_what_is_wrong_worst_first(browser: Any, site: Any) -> None:
-    _open(browser, site)
+    open_view(browser, site)
     sentences = browser.evaluate(
         "[...document.querySelectorAll('.incident-title')].map((a) => a.textContent)"
     )
     assert sentences[0].startswith("CPU is 98 % busy")
     assert len(sentences) == 3
     assert _names(browser)[0] == "db-primary"
-    assert "4\xa0missing" in _text(browser, ".hosts")
-    assert re.search(r"1\s+silent", _text(browser, ".strip"))
+    assert "4\xa0missing" in text_of(browser, ".hosts")
+    assert re.search(r"1\s+silent", text_of(browser, ".strip"))
 
 
 def test_hosts_can_be_found_filtered_and_sorted(browser: Any, site: Any) -> None:
-    _open(browser, site)
+    open_view(browser, site)
     browser.key("/")
     assert browser.evaluate("document.activeElement.id") == "find"
     browser.call("Input.insertText", text="region=eu-west")
@@ -140,20 +98,20 @@ def test_hosts_can_be_found_filtered_and_sorted(browser: Any, site: Any) -> None
 
 def test_an_empty_fleet_teaches_how_to_start(browser: Any, site: Any) -> None:
     site.empty = True
-    _open(browser, site)
-    assert "No host has reported yet" in _text(browser)
-    assert "\n$ vedette run" in _text(browser)
-    assert "\\u000a" not in _text(browser)
-    assert site.url.rstrip("/") in _text(browser)
+    open_view(browser, site)
+    assert "No host has reported yet" in text_of(browser)
+    assert "\n$ vedette run" in text_of(browser)
+    assert "\\u000a" not in text_of(browser)
+    assert site.url.rstrip("/") in text_of(browser)
 
 
 def test_an_outage_keeps_the_last_data_and_says_so(browser: Any, site: Any) -> None:
-    _open(browser, site)
+    open_view(browser, site)
     site.broken = True
     browser.evaluate(REFRESH)
     browser.until("!document.getElementById('outage').hidden")
-    assert "cannot be reached" in _text(browser, "#outage")
-    assert "503" in _text(browser, "#outage")
+    assert "cannot be reached" in text_of(browser, "#outage")
+    assert "503" in text_of(browser, "#outage")
     assert len(_names(browser)) == 3
     site.broken = False
     browser.evaluate("document.querySelector('#outage button').click()")
@@ -162,26 +120,26 @@ def test_an_outage_keeps_the_last_data_and_says_so(browser: Any, site: Any) -> N
 
 def test_an_outage_at_first_sight_is_no_empty_fleet(browser: Any, site: Any) -> None:
     site.broken = True
-    _open(browser, site, until="!document.getElementById('outage').hidden")
-    assert "No host has reported yet" not in _text(browser)
+    open_view(browser, site, until="!document.getElementById('outage').hidden")
+    assert "No host has reported yet" not in text_of(browser)
 
 
 def test_a_stopped_host_is_neither_healthy_nor_silent(browser: Any, site: Any) -> None:
     site.fleet.hosts[canned.WEB].reasons = ["stopped"]
-    _open(browser, site)
-    assert "3\nhosts, 1 stopped" in _text(browser, ".strip")
-    assert re.search(r"0\s+healthy", _text(browser, ".strip"))
-    _open(browser, site, ROUTES["host"])
-    assert "The agent was stopped" in _text(browser)
+    open_view(browser, site)
+    assert "3\nhosts, 1 stopped" in text_of(browser, ".strip")
+    assert re.search(r"0\s+healthy", text_of(browser, ".strip"))
+    open_view(browser, site, ROUTES["host"])
+    assert "The agent was stopped" in text_of(browser)
 
 
 def test_an_unknown_host_is_said_to_be_unknown(browser: Any, site: Any) -> None:
-    _open(browser, site, "#/host/nobody")
-    assert "Not known here" in _text(browser)
+    open_view(browser, site, "#/host/nobody")
+    assert "Not known here" in text_of(browser)
 
 
 def test_only_charts_in_view_are_fetched_and_then_only_what_is_new(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["host"], CHARTS)
+    open_view(browser, site, ROUTES["host"], CHARTS)
     asked = [path for path in site.asked if "/metrics?" in path]
     assert any("name=vedette.cpu.busy" in path for path in asked)
     assert not any("vedette.agent.memory" in path for path in asked)
@@ -192,32 +150,23 @@ def test_only_charts_in_view_are_fetched_and_then_only_what_is_new(browser: Any,
     site.asked.clear()
     site.fleet.now += 60_000
     browser.evaluate(REFRESH)
-    busy = _wait_for(browser, site, "name=vedette.cpu.busy")
+    busy = wait_for(browser, site, "name=vedette.cpu.busy")
     start, end = (int(re.search(rf"{word}=(\d+)", busy)[1]) for word in ("from_ms", "to_ms"))  # type: ignore[index]
     assert end - start < 6 * 60_000
 
 
-def _wait_for(browser: Any, site: Any, part: str) -> str:
-    for _ in range(100):
-        found = [path for path in site.asked if part in path]
-        if found:
-            return str(found[-1])
-        browser.evaluate("new Promise((resolve) => setTimeout(resolve, 50))")
-    raise AssertionError(f"never asked for {part}: {site.asked}")
-
-
 def test_a_refresh_without_a_new_window_asks_for_no_points(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["host"], CHARTS)
+    open_view(browser, site, ROUTES["host"], CHARTS)
     browser.evaluate("new Promise((resolve) => setTimeout(resolve, 300))")
     site.asked.clear()
     browser.evaluate(REFRESH)
-    _wait_for(browser, site, "/api/v1/incidents")
+    wait_for(browser, site, "/api/v1/incidents")
     browser.evaluate("new Promise((resolve) => setTimeout(resolve, 300))")
     assert [path for path in site.asked if "/metrics?" in path] == []
 
 
 def test_missing_windows_are_a_gap_in_the_line(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["host"] + "?range=1h", CHARTS)
+    open_view(browser, site, ROUTES["host"] + "?range=1h", CHARTS)
     path = browser.evaluate("document.querySelector('.card .line').getAttribute('d')")
     assert path.count("M") == 2
     assert (
@@ -227,7 +176,7 @@ def test_missing_windows_are_a_gap_in_the_line(browser: Any, site: Any) -> None:
 
 
 def test_pointing_at_one_chart_reads_all_of_them(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["host"], CHARTS)
+    open_view(browser, site, ROUTES["host"], CHARTS)
     box = browser.evaluate("document.querySelector('.plot').getBoundingClientRect().toJSON()")
     browser.mouse("mouseMoved", box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
     browser.until("document.querySelectorAll('.chart.pointed').length > 3")
@@ -235,7 +184,7 @@ def test_pointing_at_one_chart_reads_all_of_them(browser: Any, site: Any) -> Non
 
 
 def test_dragging_over_a_chart_shows_that_time(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["host"], CHARTS)
+    open_view(browser, site, ROUTES["host"], CHARTS)
     box = browser.evaluate("document.querySelector('.plot').getBoundingClientRect().toJSON()")
     y = box["y"] + box["height"] / 2
     browser.mouse("mouseMoved", box["x"] + box["width"] * 0.5, y)
@@ -247,7 +196,7 @@ def test_dragging_over_a_chart_shows_that_time(browser: Any, site: Any) -> None:
 
 
 def test_a_chart_can_be_read_with_the_keyboard(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["host"], CHARTS)
+    open_view(browser, site, ROUTES["host"], CHARTS)
     browser.evaluate("document.querySelector('.plot').focus()")
     browser.key("ArrowLeft")
     browser.key("ArrowLeft")
@@ -260,19 +209,19 @@ def test_a_chart_can_be_read_with_the_keyboard(browser: Any, site: Any) -> None:
 
 
 def test_metrics_nobody_knows_appear_under_everything_else(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["hostile host"])
+    open_view(browser, site, ROUTES["hostile host"])
     browser.evaluate("document.getElementById('section-more').scrollIntoView()")
     browser.until("document.querySelectorAll('#section-more .line').length === 4")
-    titles = _text(browser, "#section-more")
+    titles = text_of(browser, "#section-more")
     assert "vllm.time_to_first_token" in titles
     assert "custom.__proto__.rows" in titles
 
 
 def test_a_large_section_of_detail_is_closed_and_asks_for_nothing(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["host"], CHARTS)
+    open_view(browser, site, ROUTES["host"], CHARTS)
     fold = "document.querySelector('#section-connections details')"
     assert browser.evaluate(f"{fold}.open") is False
-    assert "Connections and protocols\n8\xa0charts" in _text(browser, "#section-connections")
+    assert "Connections and protocols\n8\xa0charts" in text_of(browser, "#section-connections")
     browser.evaluate("document.getElementById('section-connections').scrollIntoView()")
     browser.until("document.querySelector('#section-services .line') !== null")
     assert not any("name=vedette.tcp" in path for path in site.asked)
@@ -284,42 +233,42 @@ def test_a_large_section_of_detail_is_closed_and_asks_for_nothing(browser: Any, 
 
 
 def test_the_filter_finds_charts_in_closed_sections(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["host"], CHARTS)
+    open_view(browser, site, ROUTES["host"], CHARTS)
     browser.key("/")
     browser.call("Input.insertText", text="vedette.ip.forwarded")
     browser.until("document.querySelectorAll('.card:not([hidden]) .line').length === 1")
-    assert "IP forwarded" in _text(browser, "#section-connections")
+    assert "IP forwarded" in text_of(browser, "#section-connections")
     browser.key("Escape")
     assert browser.evaluate("document.querySelector('#section-connections details').open") is False
 
 
 def test_a_link_to_a_metric_opens_the_section_it_is_in(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["host"] + "?metric=vedette.tcp.prunes")
+    open_view(browser, site, ROUTES["host"] + "?metric=vedette.tcp.prunes")
     browser.until("document.querySelector('#section-connections .card.called .line') !== null")
 
 
 def test_a_chart_of_many_lines_shows_the_largest(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["host"], CHARTS)
+    open_view(browser, site, ROUTES["host"], CHARTS)
     browser.evaluate("document.getElementById('section-services').scrollIntoView()")
     browser.until("document.querySelector('#section-services .line') !== null")
     lines = "document.querySelectorAll('#section-services .line').length"
     assert browser.evaluate(lines) <= 12
-    assert "24 largest of 90" in _text(browser, "#section-services")
+    assert "24 largest of 90" in text_of(browser, "#section-services")
     (asked,) = [path for path in site.asked if "name=vedette.service.memory.usage" in path]
     assert asked.count("key=") == 24
-    assert "unit-89.service" in _text(browser, "#section-services")
+    assert "unit-89.service" in text_of(browser, "#section-services")
     browser.evaluate("document.querySelector('#section-services .legend-more').click()")
     assert browser.evaluate(lines) <= 30
 
 
 def test_the_inventory_is_closed_until_somebody_asks(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["host"])
+    open_view(browser, site, ROUTES["host"])
     browser.until("!document.getElementById('section-inventory').hidden")
-    text = _text(browser, "#section-inventory")
+    text = text_of(browser, "#section-inventory")
     assert "21\xa0items, changed 3\xa0h ago: disk nvme14n1 appeared" in text
     assert "AMD EPYC" not in text
     browser.evaluate("document.querySelector('#section-inventory summary').click()")
-    text = _text(browser, "#section-inventory")
+    text = text_of(browser, "#section-inventory")
     for words in (
         "Processors\nAMD EPYC 7543",
         "64\xa0GiB",
@@ -331,16 +280,16 @@ def test_the_inventory_is_closed_until_somebody_asks(browser: Any, site: Any) ->
     assert re.search(r"Rotational\s+no", text)
     assert "\u202e" not in text
     browser.evaluate("document.querySelector('#section-inventory .items button').click()")
-    assert "nvme14n1" in _text(browser, "#section-inventory .items:has(li:nth-child(15))")
+    assert "nvme14n1" in text_of(browser, "#section-inventory .items:has(li:nth-child(15))")
     assert browser.evaluate("typeof window.hacked") == "undefined"
     assert browser.evaluate("document.querySelectorAll('main img, main b > b').length") == 0
     assert sum(path.endswith("/inventory") for path in site.asked) == 1
 
 
 def test_a_host_without_an_inventory_shows_none(browser: Any, site: Any) -> None:
-    _open(browser, site, ROUTES["hostile host"], CHARTS)
+    open_view(browser, site, ROUTES["hostile host"], CHARTS)
     assert browser.evaluate("document.getElementById('section-inventory').hidden") is True
-    assert "Inventory" not in _text(browser, ".anchors")
+    assert "Inventory" not in text_of(browser, ".anchors")
     assert not any(path.endswith("/inventory") for path in site.asked)
 
 
@@ -350,7 +299,7 @@ def test_an_open_inventory_fits_a_small_phone_and_is_readable(
 ) -> None:
     browser.size(360, 740)
     browser.prefer(prefers_color_scheme=theme)
-    _open(browser, site, ROUTES["host"])
+    open_view(browser, site, ROUTES["host"])
     browser.until("!document.getElementById('section-inventory').hidden")
     browser.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
     assert browser.evaluate("document.documentElement.scrollWidth") == 360
@@ -359,12 +308,12 @@ def test_an_open_inventory_fits_a_small_phone_and_is_readable(
 
 
 def test_an_incident_shows_evidence_outside_the_expected_band(browser: Any, site: Any) -> None:
-    _open(
+    open_view(
         browser, site, ROUTES["incident"], "document.querySelectorAll('.tracks .line').length === 4"
     )
-    assert "CPU is 98 % busy" in _text(browser, "h1")
-    assert "stress-ng" in _text(browser, ".suspects")
-    assert "found 9\xa0s after the onset" in _text(browser, ".steps")
+    assert "CPU is 98 % busy" in text_of(browser, "h1")
+    assert "stress-ng" in text_of(browser, ".suspects")
+    assert "found 9\xa0s after the onset" in text_of(browser, ".steps")
     assert browser.evaluate("document.querySelectorAll('rect.expected').length") >= 3
     assert browser.evaluate("document.querySelector('path.outside').getAttribute('d').length") > 100
     links = browser.evaluate(
@@ -374,23 +323,23 @@ def test_an_incident_shows_evidence_outside_the_expected_band(browser: Any, site
 
 
 def test_incidents_can_be_filtered(browser: Any, site: Any) -> None:
-    _open(browser, site, "#/incidents?state=resolved&severity=critical")
+    open_view(browser, site, "#/incidents?state=resolved&severity=critical")
     assert browser.evaluate("document.querySelectorAll('.incident').length") == 1
-    assert "/var is 99 % full" in _text(browser)
+    assert "/var is 99 % full" in text_of(browser)
 
 
 def test_the_chosen_theme_is_kept(browser: Any, site: Any) -> None:
-    _open(browser, site)
+    open_view(browser, site)
     toggle = "document.querySelector('.icon-button').click()"
     browser.evaluate(toggle)
     browser.evaluate(toggle)
     assert browser.evaluate("document.documentElement.dataset.theme") == "dark"
-    _open(browser, site)
+    open_view(browser, site)
     assert browser.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
 def test_a_hidden_page_asks_for_nothing(browser: Any, site: Any) -> None:
-    _open(browser, site)
+    open_view(browser, site)
     browser.evaluate("Object.defineProperty(document, 'hidden', {value: true})")
     site.asked.clear()
     browser.evaluate(REFRESH)
@@ -400,7 +349,7 @@ def test_a_hidden_page_asks_for_nothing(browser: Any, site: Any) -> None:
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
 def test_everything_that_can_be_used_has_a_name(browser: Any, site: Any, route: str) -> None:
-    _open(browser, site, route)
+    open_view(browser, site, route)
     usable = {
         "button",
         "link",
@@ -430,7 +379,7 @@ CONTRAST = (Path(__file__).with_name("contrast.js")).read_text()
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
 def test_text_is_readable_on_its_ground(browser: Any, site: Any, route: str, theme: str) -> None:
     browser.prefer(prefers_color_scheme=theme)
-    _open(browser, site, route)
+    open_view(browser, site, route)
     assert browser.evaluate(CONTRAST) == []
 
 
@@ -506,5 +455,5 @@ def test_points_are_merged_thinned_and_stacked(
 
 def _module(browser: Any, site: Any, name: str, call: str) -> Any:
     if browser.evaluate("location.origin") != site.url.rstrip("/"):
-        _open(browser, site)
+        open_view(browser, site)
     return browser.evaluate(f"import('/static/{name}.js').then((m) => {call})")

@@ -69,9 +69,14 @@ export const inventory = (agent, signal) => get(`hosts/${id(agent)}/inventory`, 
 export const metrics = (agent, query, signal) => get(`hosts/${id(agent)}/metrics`, query, signal);
 export const incidents = (query, signal) => get("incidents", query, signal);
 export const incident = (agent, key, signal) => get(`incidents/${id(agent)}/${id(key)}`, {}, signal);
+export const logs = (agent, query, signal) => get(`hosts/${id(agent)}/logs`, query, signal);
+export const logTemplate = (agent, source, uid, signal) => get(`hosts/${id(agent)}/logs/template`, { source, uid }, signal);
+export const incidentLogs = (agent, key, signal) => get(`incidents/${id(agent)}/${id(key)}/logs`, {}, signal);
 
 export const hostLink = (agent, query) => link(`#/host/${id(agent)}`, query);
 export const incidentLink = (agent, key) => `#/incident/${id(agent)}/${id(key)}`;
+export const logsLink = (agent, query) => link(`#/host/${id(agent)}/logs`, query);
+export const logLink = (agent, source, uid) => `#/host/${id(agent)}/logs/${id(source)}/${id(uid)}`;
 export const link = (path, query) => {
   const search = new URLSearchParams();
   for (const [key, value] of Object.entries(query ?? {}))

@@ -11,6 +11,8 @@ const WAITS_MS = [5000, 10_000, 20_000, 30_000]; // after failures in a row
 const ROUTES = [
   [/^\/?$/, () => import("./fleet.js"), "FleetView"],
   [/^\/host\/([^/]+)$/, () => import("./host.js"), "HostView"],
+  [/^\/host\/([^/]+)\/logs$/, () => import("./logs.js"), "LogsView"],
+  [/^\/host\/([^/]+)\/logs\/([^/]+)\/([^/]+)$/, () => import("./log_template.js"), "LogTemplateView"],
   [/^\/incidents$/, () => import("./incident.js"), "IncidentsView"],
   [/^\/incident\/([^/]+)\/([^/]+)$/, () => import("./incident.js"), "IncidentView"],
 ];
@@ -196,7 +198,7 @@ function missing(view) {
   main.removeAttribute("aria-busy");
   main.replaceChildren();
   append(main, [
-    emptyState("Not known here", "This receiver holds no such host or incident. Old ones are forgotten when its store is full."), backLink(),
+    emptyState("Not known here", "This receiver holds no such host, incident or line of logs. Old ones are forgotten when its store is full."), backLink(),
   ]);
 }
 

@@ -45,7 +45,7 @@ function decimal(largest, unit) {
   return { factor: 1 / 1000 ** step, unit: DECIMAL[step] + unit };
 }
 
-const NOT_A_SHARE = /load_average|(^|[._])(count|queue|depth|running|waiting|number)([._]|$)/;
+const NOT_A_SHARE = /load_average|strangeness|(^|[._])(count|queue|depth|running|waiting|number)([._]|$)/;
 // Answers of yes (1) or no (0), whatever stands before them in the name.
 const YES_OR_NO =
   /[._](up|read_only|responding|healthy|synchronized|tainted|available|degraded|failed|online|pending|ecc|truncated|throttled|state)$/;

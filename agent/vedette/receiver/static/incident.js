@@ -2,14 +2,16 @@
 
 import * as api from "./api.js";
 import { TimeChart, crosshair } from "./chart.js";
+import { gradeBadge, gradeClass, logText } from "./log_words.js";
 import { clean, h, icon, keyed, put, redraw } from "./dom.js";
-import { duration, exact, isNumber, measure, moment, percent, plural } from "./format.js";
+import { clock, digits, duration, exact, isNumber, measure, moment, percent, plural } from "./format.js";
 import {
   SEVERITIES, emptyState, incidentRow, sentence, severityBadge, severityOf, since, skeleton, suspectText, worstFirst,
 } from "./words.js";
 
 const PAGE = 100;
 const AROUND_MS = 15 * 60_000; // shown before the onset and after the end on the host's charts
+const LOGS_UNTIL_MS = 10 * 60_000; // windows around the onset may arrive until then
 const STATES = { open: "Open", resolved: "Resolved", all: "All" };
 
 /** All incidents of the fleet, filtered. */
@@ -129,8 +131,9 @@ export class IncidentView {
     this.head = h("header", { class: "incident-head" });
     this.steps = h("ol", { class: "steps" });
     this.evidence = h("section", { class: "evidence", "aria-label": "Evidence" });
+    this.logs = h("section", { class: "said", "aria-label": "Logs", hidden: true });
     this.side = h("div", { class: "side" });
-    this.columns = h("div", { class: "columns" }, this.evidence, this.side);
+    this.columns = h("div", { class: "columns" }, h("div", { class: "proof" }, this.evidence, this.logs), this.side);
     root.append(this.head, this.steps, this.columns);
     redraw(this.head, "wait", () => [h("a", { class: "crumb", href: "#/incidents" }, icon("back"), "Incidents"), h("h1", { tabindex: "-1" }, "…")]);
     redraw(this.evidence, "wait", () => skeleton(3, "chart"));
@@ -148,6 +151,43 @@ export class IncidentView {
     this.#steps();
     this.#side();
     this.#evidence();
+    await this.#loadLogs(signal);
+  }
+
+  async #loadLogs(signal) {
+    const begin = this.incident.onset_ms || this.incident.opened_ms;
+    if (this.said && api.serverNow() - begin > LOGS_UNTIL_MS) return;
+    try {
+      this.said = await api.incidentLogs(this.agent, this.id, signal);
+    } catch (error) {
+      if (error.status !== 404) throw error; // the incident is shown without them
+      this.said = { said: [] };
+    }
+    this.#drawLogs();
+  }
+
+  #drawLogs() {
+    const { said, from_ms: from, to_ms: to, omitted } = this.said;
+    this.logs.hidden = !isNumber(from);
+    if (!isNumber(from)) return;
+    redraw(this.logs, [said, from, to, omitted], () => [
+      h("div", { class: "tools" }, h("h2", null, "What the logs said around it"),
+        h("span", { class: "tool-count" }, `${moment(from, api.serverNow())} to ${clock(to, true)}`), h("span", { class: "grow" }),
+        h("a", { class: "more-link", href: api.logsLink(this.agent) }, "All logs", icon("next"))),
+      said.length ? h("ul", { class: "panel incidents" }, said.map((one) => this.#saidLine(one)))
+        : h("p", { class: "calm" }, icon("ok"), "No error, no new line, and nothing much more often than in the hour before."),
+      omitted ? h("p", { class: "sub" }, `${plural(omitted, "more line")} stood out.`) : null,
+    ]);
+  }
+
+  #saidLine(one) {
+    const usual = isNumber(one.usual) ? `usually ${one.usual < 0.1 ? "none" : digits(one.usual)}` : "";
+    const words = { new: "New", more: "Much more" };
+    return h("li", { class: `incident ${gradeClass(one.severity)}` }, gradeBadge(one.severity),
+      h("div", { class: "incident-words" },
+        h("a", { class: "incident-title line-text isolate", href: api.logLink(this.agent, one.source, one.uid) }, logText(one.text)),
+        h("p", { class: "incident-facts" }, h("span", { class: "isolate" }, one.source), h("span", null, [plural(one.count, "event"), usual].filter(Boolean).join(", ")))),
+      h("span", { class: "incident-when" }, one.reasons.filter((why) => why in words).map((why) => h("span", { class: "state open" }, words[why]))));
   }
 
   #head() {

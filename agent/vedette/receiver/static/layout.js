@@ -273,6 +273,22 @@ export const SECTIONS = [
     kin: ["container.", "vedette.container.", "vedette.service.", "vedette.systemd.", "vedette.cgroup.", "systemd."],
   },
   {
+    id: "logs",
+    title: "Logs",
+    charts: [
+      { title: "Events by source", metrics: ["vedette.log.events"], label: by("vedette.log.source"), order: "size" },
+      { title: "Warnings and errors", metrics: ["vedette.log.troubles"], label: by("vedette.log.source", "vedette.log.severity"), order: "size" },
+      { title: "Lines read", metrics: ["vedette.log.lines"] },
+      { title: "Strangeness", metrics: ["vedette.log.strangeness"], order: "size" },
+      { title: "Not read yet", metrics: ["vedette.log.backlog"], detail: true },
+      { title: "Read", metrics: ["vedette.log.io"], detail: true },
+      { title: "Templates", metrics: ["vedette.log.templates"], detail: true },
+      { title: "Texts masked", metrics: ["vedette.log.redacted"], detail: true },
+      { title: "Lost unread", metrics: ["vedette.log.lost"], detail: true },
+    ],
+    kin: ["vedette.log."],
+  },
+  {
     id: "hardware",
     title: "Hardware and sensors",
     short: "Hardware",

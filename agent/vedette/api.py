@@ -30,6 +30,7 @@ __all__ = [
     "Finding",
     "Frame",
     "Head",
+    "HistogramSample",
     "Host",
     "Incident",
     "IncidentState",
@@ -61,13 +62,14 @@ __all__ = [
     "Window",
     "counter",
     "gauge",
+    "histogram",
     "hookimpl",
     "updown",
 ]
 
 hookimpl = HookimplMarker("vedette")
 
-Kind = Literal["gauge", "counter", "updown"]
+Kind = Literal["gauge", "counter", "updown", "histogram"]
 Alarm = Literal["high", "low", "both", "never"]
 Severity = Literal["info", "warning", "critical"]
 IncidentState = Literal["open", "resolved"]
@@ -158,8 +160,9 @@ class Instrument:
     """A declared metric; calling it makes a ``Sample``, so an undeclared metric cannot be emitted.
 
     ``name`` follows OpenTelemetry semantic conventions and ``unit`` is UCUM. ``kind`` is ``gauge``,
-    ``counter`` (monotonic, becomes a rate) or ``updown`` (a sum that may fall; read like a gauge).
-    ``attributes`` are the attribute keys; values are given in that order.
+    ``counter`` (monotonic, becomes a rate), ``updown`` (a sum that may fall; read like a gauge) or
+    ``histogram`` (a distribution that the source keeps: ``HistogramSample``). ``attributes`` are
+    the attribute keys; values are given in that order.
 
     The last three tell detection what the number means: ``resource`` is the family whose findings
     belong together (``cpu``, ``memory``, ``disk``, ...; empty: the collector's name); ``alarm`` is
@@ -270,6 +273,13 @@ def updown(
     return Instrument(name, "updown", unit, help, attributes, **meaning)
 
 
+def histogram(
+    name: str, unit: str, help: str, attributes: Sequence[str] = (), **meaning: Any
+) -> Instrument:
+    """Declare a distribution that the source itself counts in buckets."""
+    return Instrument(name, "histogram", unit, help, attributes, **meaning)
+
+
 class Series(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """An instrument with its attribute values: one row of the table."""
 
@@ -293,6 +303,22 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
 
     series: Series
     value: float
+
+
+class HistogramSample(msgspec.Struct, frozen=True, gc=False):
+    """What a source counted in its own buckets since the reading before.
+
+    ``series`` is of a ``histogram`` instrument. ``bounds`` are the upper bounds of all buckets but
+    the last one, finite and increasing, in the instrument's unit; ``counts`` what came in each, one
+    more than there are bounds; ``sum`` that of the values (None: not known). It goes to the
+    receiver with the window, as it is, never sorted into other buckets. Detectors look at series
+    of numbers: yield a rate, a mean or a quantile beside it.
+    """
+
+    series: Series
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum: float | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -345,7 +371,7 @@ class Record(msgspec.Struct, frozen=True):
 
 
 #: What ``Collector.collect`` yields.
-Observation = Sample | Usage | Event | Record
+Observation = Sample | HistogramSample | Usage | Event | Record
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -364,6 +390,7 @@ class Frame(msgspec.Struct, frozen=True):
     usages: tuple[Usage, ...] = ()
     events: tuple[Event, ...] = ()
     records: tuple[Record, ...] = ()
+    histograms: tuple[HistogramSample, ...] = ()
 
 
 class Collector(ABC):

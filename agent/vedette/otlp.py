@@ -42,11 +42,13 @@ with lighter_messages():
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vedette.distributions import Distribution
     from vedette.summarise import WindowSummary
 
 __all__ = [
     "AttributeValue",
     "Event",
+    "encode_distributions",
     "encode_logs",
     "encode_metrics",
     "encode_metrics_parts",
@@ -152,6 +154,44 @@ def _encode_part(
     for (name, kind, unit), some in itertools.groupby(entries, _same_metric):
         writer.write(_text(name), kind, _text(unit), list(some))
     return bytes(request.SerializeToString(deterministic=True))
+
+
+def encode_distributions(
+    counted: Sequence[Distribution],
+    start_ns: int,
+    end_ns: int,
+    resource: Mapping[str, str],
+    part_series: int = PART_SERIES,
+) -> Iterator[bytes]:
+    """Yield requests with what sources counted in a window, as delta histograms with their bounds.
+
+    None when nothing was counted.
+    """
+    ordered = sorted(counted, key=lambda one: (*_order((one.series, None)), one.bounds))
+    for begin in range(0, len(ordered), part_series):
+        request = ExportMetricsServiceRequest()
+        group = request.resource_metrics.add()
+        _write_strings(group.resource.attributes, sorted(resource.items()))
+        scope = group.scope_metrics.add()
+        scope.scope.name = SCOPE
+        some = ordered[begin : begin + part_series]
+        for (name, _, unit), alike in itertools.groupby(
+            some, lambda one: _same_metric((one.series, None))
+        ):
+            metric = scope.metrics.add(name=_text(name), unit=_text(unit))
+            metric.histogram.aggregation_temporality = AGGREGATION_TEMPORALITY_DELTA
+            for one in alike:
+                point = metric.histogram.data_points.add(
+                    start_time_unix_nano=start_ns,
+                    time_unix_nano=end_ns,
+                    count=one.count,
+                    explicit_bounds=one.bounds,
+                    bucket_counts=one.counts,
+                )
+                if one.sum is not None:
+                    point.sum = one.sum
+                _write_strings(point.attributes, _attributes(one.series))
+        yield bytes(request.SerializeToString(deterministic=True))
 
 
 class _MetricWriter:

@@ -278,8 +278,11 @@ class Pipeline:
             self.correlator.observe(frame.usages)
         for event in frame.events:
             self.correlator.note(event)
-        if frame.records and self._reports:
-            self.reporter.keep(frame.records)
+        if self._reports:
+            if frame.records:
+                self.reporter.keep(frame.records)
+            if frame.histograms:
+                self.reporter.add(frame.histograms)
         if tick == self._open_tick:
             self._arrived.add(frame.collector)
         before = self._rhythm.get(frame.collector)

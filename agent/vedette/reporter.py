@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette import otlp
-from vedette.api import Record, Series, Signal
+from vedette.api import HistogramSample, Record, Series, Signal
 from vedette.correlate import IncidentChange
+from vedette.distributions import Distributions
 from vedette.spool import SpoolError
 from vedette.summarise import Summariser
 from vedette.table import SeriesTable
@@ -72,6 +73,7 @@ class Reporter:
         self._heartbeat = heartbeat
         self._shipped = shipped
         self._summariser = Summariser()
+        self._distributions = Distributions()
         self._folded = 0
         self._gone: list[Series] = []
         self._records: list[Record] = []
@@ -117,6 +119,11 @@ class Reporter:
             event = otlp.heartbeat_event(end_ns, beat)
             parts = otlp.encode_metrics_parts(summary, self.resource, self._gone)
             entries: list[Entry] = [("metrics", part) for part in parts]
+            counted = self._distributions.close()
+            entries += [
+                ("metrics", part)
+                for part in otlp.encode_distributions(counted, start, end_ns, self.resource)
+            ]
             entries.append(("logs", otlp.encode_logs([event], self.resource)))
             self._append(entries + self._kept())
             self._gone = []
@@ -127,6 +134,10 @@ class Reporter:
         room = RECORDS_MAX - len(self._records)
         self._records += records[:room]
         self.dropped += max(0, len(records) - room)
+
+    def add(self, histograms: Sequence[HistogramSample]) -> None:
+        """Take what sources counted in buckets of their own; it is told with the open window."""
+        self.dropped += self._distributions.add(histograms)
 
     def _kept(self) -> list[Entry]:
         """Return the records that wait, and forget them."""

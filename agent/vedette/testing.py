@@ -24,6 +24,7 @@ from vedette.api import (
     Collector,
     Detector,
     Event,
+    HistogramSample,
     Host,
     Instrument,
     Observation,
@@ -35,6 +36,7 @@ from vedette.api import (
     Window,
     gauge,
 )
+from vedette.lanes.reading import is_distribution
 
 __all__ = [
     "check_collector",
@@ -47,6 +49,7 @@ __all__ = [
     "window",
 ]
 
+KINDS = ("gauge", "counter", "updown", "histogram")
 State = dict[str, NDArray[np.float32]]
 
 S = 1_000_000_000
@@ -95,7 +98,10 @@ def check_collector(
     _check_counters(seen)
     declared = {instrument.name for instrument in kind.instruments()}
     emitted = {
-        item.series.instrument.name for items in seen for item in items if isinstance(item, Sample)
+        item.series.instrument.name
+        for items in seen
+        for item in items
+        if isinstance(item, Sample | HistogramSample)
     }
     unknown = set(may_omit) - declared
     _require(not unknown, f"{kind.name}: may_omit names undeclared metrics: {sorted(unknown)}")
@@ -131,7 +137,7 @@ def check_instruments(kind: type[Collector]) -> None:
         _require(_METRIC.fullmatch(instrument.name), f"{where}: no dotted lower-case name")
         twin = declared.setdefault(instrument.name, instrument)
         _require(twin == instrument, f"{where}: declared twice, differently")
-        _require(instrument.kind in ("gauge", "counter", "updown"), f"{where}: kind")
+        _require(instrument.kind in KINDS, f"{where}: kind")
         _require(instrument.alarm in ("high", "low", "both", "never"), f"{where}: alarm")
         _require(re.fullmatch("[!-~]+", instrument.unit), f"{where}: no UCUM unit")
         _require(instrument.help.endswith("."), f"{where}: its help is no sentence")
@@ -156,11 +162,17 @@ def _check_tick(kind: type[Collector], items: Sequence[Observation]) -> None:
             _require(item.resource in kind.explains, f"{kind.name}: {item} is not in `explains`")
             _require(0 <= item.share <= 1, f"{kind.name}: {item}: the share is not within 0 to 1")
             continue
-        _require(isinstance(item, Sample), f"{kind.name} yielded {item!r}")
+        _require(isinstance(item, Sample | HistogramSample), f"{kind.name} yielded {item!r}")
         key = item.series.key
+        is_histogram = isinstance(item, HistogramSample)
+        of_kind = is_histogram == (item.series.instrument.kind == "histogram")
+        _require(of_kind, f"{kind.name}: {key} is a {item.series.instrument.kind}")
         _require(item.series.instrument in declared, f"{kind.name}: {key} was not declared")
         _require(item.series not in seen, f"{kind.name}: {key} came twice in one tick")
         seen.add(item.series)
+        if isinstance(item, HistogramSample):
+            _require(is_distribution(item), f"{kind.name}: {key}: {item} is no distribution")
+            continue
         _require(isinstance(item.value, float | int), f"{kind.name}: {key} = {item.value!r}")
         _require(not math.isinf(item.value), f"{kind.name}: {key} is infinite")
 

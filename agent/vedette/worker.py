@@ -58,6 +58,9 @@ class Setup(msgspec.Struct, frozen=True):
     state_dir: str = ""
 
 
+Distribution = tuple[int, tuple[str, ...], tuple[float, ...], tuple[int, ...], float | None]
+
+
 class Answer(msgspec.Struct, frozen=True, array_like=True):
     """What became of one verb.
 
@@ -73,6 +76,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     cpu_ns: int = 0
     error: str = ""
     unavailable: bool = False
+    #: Index of the instrument, attribute values, bounds, counts, sum.
+    histograms: list[Distribution] = []
 
 
 def to_options(config: msgspec.Struct) -> dict[str, Any]:
@@ -161,7 +166,15 @@ def _collect(collector: Collector) -> Answer:
         if len(readings) >= READINGS_MAX:
             break
     told = beside.usages, beside.events, beside.records
-    return Answer(readings, *told, invalid, time.process_time_ns())
+    histograms: list[Distribution] = []
+    for one in beside.histograms:
+        index = indexes.get(id(one.series.instrument))
+        if index is None:
+            invalid += 1
+        else:
+            histograms.append((index, one.series.values, one.bounds, one.counts, one.sum))
+    cpu_ns = time.process_time_ns()
+    return Answer(readings, *told, invalid, cpu_ns, histograms=histograms)
 
 
 def _private_pipes() -> tuple[BinaryIO, BinaryIO]:

@@ -19,7 +19,7 @@ from importlib.machinery import PathFinder
 
 import msgspec
 
-from vedette.api import Collector, Observation, Unavailable
+from vedette.api import Collector, HistogramSample, Observation, Unavailable
 from vedette.lanes.reading import Late, printable
 from vedette.worker import LENGTH, MESSAGE_MAX, Answer, Setup, Verb, to_options
 
@@ -108,6 +108,8 @@ class ProcessCollector(Collector):
         instruments = self._instruments
         for index, values, value in answer.readings:
             yield instruments[index](value, *values)
+        for index, values, bounds, counts, total in answer.histograms:
+            yield HistogramSample(instruments[index].series(*values), bounds, counts, total)
         yield from answer.usages
         yield from answer.events
         yield from answer.records
@@ -163,7 +165,8 @@ class ProcessCollector(Collector):
             answer = self._decoder.decode(frame)
         except msgspec.MsgspecError:
             raise WorkerError("the worker sent garbage") from None
-        if any(not 0 <= index < len(self._instruments) for index, _, _ in answer.readings):
+        named = [one[0] for one in answer.readings] + [one[0] for one in answer.histograms]
+        if any(not 0 <= index < len(self._instruments) for index in named):
             raise WorkerError("the worker sent an unknown instrument")
         return answer
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
-from math import isinf
+from itertools import chain, pairwise
+from math import isfinite, isinf
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from vedette.api import (
     Collector,
     Event,
     Frame,
+    HistogramSample,
     Instrument,
     Observation,
     Record,
@@ -38,7 +39,9 @@ CLOCK_EVERY = 256
 NUMBERS, LEAST, MOST = frozenset({int, float}), -1e18, 1e18
 #: What one collector may tell at one tick beside its readings: suspects and events, of which more
 #: cannot be of use to a person, and records.
-BESIDE_MAX: dict[object, int] = {Usage: 64, Event: 64, Record: 4096}
+BESIDE_MAX: dict[object, int] = {Usage: 64, Event: 64, Record: 4096, HistogramSample: 4096}
+#: Buckets of one distribution: Prometheus' clients make a dozen, an engine's own two hundred.
+BUCKETS_MAX = 1024
 
 
 class Late(Exception):  # noqa: N818 - an outcome the runner counts, like Unavailable
@@ -62,7 +65,9 @@ class Reading(msgspec.Struct, frozen=True):
 class Beside:
     """What came beside the readings of a tick, kind by kind, as far as there is room."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_ours: Callable[[HistogramSample], bool] = lambda _: True) -> None:
+        self._is_ours = is_ours
+        self.histograms: list[HistogramSample] = []
         self.usages: list[Usage] = []
         self.events: list[Event] = []
         self.records: list[Record] = []
@@ -70,6 +75,7 @@ class Beside:
             Usage: self.usages,
             Event: self.events,
             Record: self.records,
+            HistogramSample: self.histograms,
         }
 
     def take(self, item: object) -> bool:
@@ -77,6 +83,10 @@ class Beside:
         kind = item.__class__
         kept = self._lists.get(kind)
         if kept is None or len(kept) >= BESIDE_MAX[kind]:
+            return False
+        if isinstance(item, HistogramSample) and not (
+            is_distribution(item) and self._is_ours(item)
+        ):
             return False
         kept.append(item)
         return True
@@ -109,7 +119,7 @@ class Reader:
         """
         items = iter(self._collector.collect())
         values: list[float] = []
-        beside = Beside()
+        beside = Beside(self._is_own_histogram)
         duplicates = invalid = cut = 0
         try:
             odd = self._follow(items, values, beside, deadline_ns)
@@ -134,6 +144,7 @@ class Reader:
             tuple(beside.usages),
             tuple(beside.events),
             tuple(beside.records),
+            tuple(beside.histograms),
         )
         return Reading(frame, invalid, duplicates, cut)
 
@@ -197,9 +208,15 @@ class Reader:
         if not isinstance(series, Series):
             return False
         return series in self._known or (
-            series.instrument in self._declared
-            and len(series.values) == len(series.instrument.attributes)
+            self._is_declared(series) and series.instrument.kind != "histogram"
         )
+
+    def _is_declared(self, series: Series) -> bool:
+        known = series.instrument in self._declared
+        return known and len(series.values) == len(series.instrument.attributes)
+
+    def _is_own_histogram(self, item: HistogramSample) -> bool:
+        return item.series.instrument.kind == "histogram" and self._is_declared(item.series)
 
     def _in_order(self, latest: dict[Series, float]) -> array[float]:
         """Return the values in the order of ``self._series``, which changes only with the set."""
@@ -220,6 +237,23 @@ def is_reading(value: object) -> bool:
     if isinstance(value, float):
         return not isinf(value)
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 1023
+
+
+def is_distribution(item: HistogramSample) -> bool:
+    """Tell whether counts and bounds fit each other and are such."""
+    bounds, counts, total = item.bounds, item.counts, item.sum
+    try:
+        return (
+            isinstance(item.series, Series)
+            and 1 <= len(counts) <= BUCKETS_MAX
+            and len(counts) == len(bounds) + 1
+            and all(one.__class__ is int and 0 <= one < 1 << 63 for one in counts)
+            and all(isfinite(one) for one in bounds)
+            and all(low < high for low, high in pairwise(bounds))
+            and (total is None or isfinite(total))
+        )
+    except TypeError:
+        return False
 
 
 def printable(text: str, most: int = 200) -> str:

@@ -51,7 +51,7 @@ class Logs(Collector):
 
     strangeness = gauge(
         "vedette.log.strangeness",
-        "1",
+        "{nat}",
         "How improbable what a source logs is, in nats (14: once in a million seconds), while it "
         "rings; 0 for a while after that.",
         ["vedette.log.source", "vedette.log.signal", "vedette.log.severity", "vedette.log.topic"],

@@ -420,6 +420,8 @@ class Collector(ABC):
     isolation: ClassVar[Isolation] = "lane"
     #: Resources for which its usages can name a suspect: it is asked for a fresh reading then.
     explains: ClassVar[tuple[str, ...]] = ()
+    #: Its metrics are those that its source has: instruments are made while it reads, and kept.
+    open_ended: ClassVar[bool] = False
 
     host: Host = Host()
     #: A directory of its own, for what has to outlive the agent; empty where nothing is kept. It

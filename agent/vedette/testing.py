@@ -145,7 +145,7 @@ def check_instruments(kind: type[Collector]) -> None:
         _require(unique, f"{where}: an attribute twice")
         for attribute in instrument.attributes:
             _require(_ATTRIBUTE.fullmatch(attribute), f"{where}: attribute {attribute!r}")
-    _require(declared, f"{kind.name} declares no metric")
+    _require(declared or kind.open_ended, f"{kind.name} declares no metric")
 
 
 def _check_tick(kind: type[Collector], items: Sequence[Observation]) -> None:
@@ -167,7 +167,8 @@ def _check_tick(kind: type[Collector], items: Sequence[Observation]) -> None:
         is_histogram = isinstance(item, HistogramSample)
         of_kind = is_histogram == (item.series.instrument.kind == "histogram")
         _require(of_kind, f"{kind.name}: {key} is a {item.series.instrument.kind}")
-        _require(item.series.instrument in declared, f"{kind.name}: {key} was not declared")
+        known = kind.open_ended or item.series.instrument in declared
+        _require(known, f"{kind.name}: {key} was not declared")
         _require(item.series not in seen, f"{kind.name}: {key} came twice in one tick")
         seen.add(item.series)
         if isinstance(item, HistogramSample):

@@ -191,10 +191,15 @@ class _Components:
         elif timeout is not None and round(timeout * 1e9) > multiple_ns:
             text = f"{format_duration(timeout)} is more than the interval: slow ticks cost the next"
             self.tree.report(here, f"{label(here)}: {text}", "warning")
+        isolation = values.get("isolation") or class_.isolation
+        if class_.open_ended and isolation == "process":
+            here = (*place, "isolation")
+            text = f"{label(here)}: {class_.name} has the metrics of its source and runs in a lane"
+            self.tree.report(here, text)
         return {
             "interval_s": multiple_ns / 1e9,
             "timeout_s": class_.timeout_s if timeout is None else float(timeout),
-            "isolation": values.get("isolation") or class_.isolation,
+            "isolation": isolation,
         }
 
     def _unknown(self, name: str) -> None:

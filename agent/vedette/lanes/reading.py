@@ -1,7 +1,7 @@
 """Turn what one ``collect()`` yields into a Frame, and throw out what does not belong in one.
 
 A collector is foreign code: it may yield something that is no sample, an instrument it never
-declared, an infinite value, one series twice, or go on for ever. Each such thing is dropped and
+declared (unless its source decides which there are), an infinite value, one series twice, or go on for ever. Each such thing is dropped and
 counted here, so that everything behind the lanes may trust a Frame.
 
 A collector usually reads the same series at every tick. The tuple of a Frame is then the very
@@ -109,6 +109,7 @@ class Reader:
         self._max_series = max_series
         self._monotonic_ns = monotonic_ns
         self._declared = frozenset(declared)
+        self._open_ended = collector.open_ended
         self._series: tuple[Series, ...] = ()
         self._known: frozenset[Series] = frozenset()
 
@@ -212,7 +213,7 @@ class Reader:
         )
 
     def _is_declared(self, series: Series) -> bool:
-        known = series.instrument in self._declared
+        known = self._open_ended or series.instrument in self._declared
         return known and len(series.values) == len(series.instrument.attributes)
 
     def _is_own_histogram(self, item: HistogramSample) -> bool:

@@ -1,0 +1,1 @@
+"""Pages of metrics in the formats of Prometheus and OpenMetrics: fetched, read, followed."""

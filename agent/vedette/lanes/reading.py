@@ -1,8 +1,9 @@
 """Turn what one ``collect()`` yields into a Frame, and throw out what does not belong in one.
 
 A collector is foreign code: it may yield something that is no sample, an instrument it never
-declared (unless its source decides which there are), an infinite value, one series twice, or go on for ever. Each such thing is dropped and
-counted here, so that everything behind the lanes may trust a Frame.
+declared (unless its source decides which there are), an infinite value, one series twice, or go on
+for ever. Each such thing is dropped and counted here, so that everything behind the lanes may trust
+a Frame.
 
 A collector usually reads the same series at every tick. The tuple of a Frame is then the very
 object of the tick before, in the same order, so that the table can find its rows by identity; and

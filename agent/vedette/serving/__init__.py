@@ -1,0 +1,1 @@
+"""Model servers on this host: found, recognised, read in one vocabulary."""

@@ -1,0 +1,127 @@
+"""Find the pages of model servers on this host, gently: few requests, to local addresses only.
+
+Who listens is read from the kernel. A listener whose process is called like a model server, or a
+Python, Java or Node program on a port that is usual for one, is asked for its metrics with one GET,
+with a limit of time and size; what is no page of metrics is asked again ever more seldom, and never
+again when it says that nobody may (401, 403). A process that was asked is known by its number and
+its start, so a restart is asked anew at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from vedette.exposition.scrape import Answer, Scraper, Target
+from vedette.exposition.wire import NoPage
+from vedette.serving.candidates import Candidate, candidate
+from vedette.serving.listening import Listener, Listening
+
+#: A request's limits.
+TIMEOUT_S, BYTES_MAX = 2.0, 4 << 20
+#: Pauses between questions that found nothing: doubled from the first to the last.
+FIRST_PAUSE_S, LAST_PAUSE_S = 10.0, 3600.0
+#: Requests in one look: a host full of listeners is asked over several.
+REQUESTS_MAX = 8
+_FORBIDDEN = (401, 403)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A page: where it is, whose, and what led to it. ``server`` is a guess before it is read."""
+
+    url: str
+    candidate: Candidate
+
+    @property
+    def listener(self) -> Listener:
+        """Who has it."""
+        return self.candidate.listener
+
+
+class Asked(msgspec.Struct):
+    """What came of asking a listener: when it is asked again, and why it was nothing."""
+
+    due_s: float = 0.0
+    pause_s: float = FIRST_PAUSE_S
+    why: str = ""
+
+
+class Discovery:
+    """What was found so far; one thread. ``fetch`` gets a page, ``is_wanted`` says if it is one."""
+
+    def __init__(
+        self,
+        listening: Listening,
+        is_wanted: Callable[[Answer, Candidate], bool],
+        fetch: Callable[[str], Answer] | None = None,
+    ) -> None:
+        self._listening = listening
+        self._is_wanted = is_wanted
+        self._fetch = fetch or _get
+        self.found: dict[str, Found] = {}
+        #: What was asked and is none, by its place, with the reason.
+        self.refused: dict[str, str] = {}
+        self._asked: dict[tuple[str, int, int], Asked] = {}
+
+    def look(self, now_s: float) -> tuple[list[Found], list[Found]]:
+        """Return what came and what went since the last look; ``now_s`` is monotonic."""
+        candidates = [
+            one for listener in self._listening.look() if (one := candidate(listener)) is not None
+        ]
+        here = {_identity(one): one for one in candidates}
+        gone = [one for one in self.found.values() if _identity(one.candidate) not in here]
+        for lost in gone:
+            del self.found[lost.url]
+        self._asked = {key: asked for key, asked in self._asked.items() if key in here}
+        places = {one.listener.place for one in candidates}
+        self.refused = {place: why for place, why in self.refused.items() if place in places}
+        known = {_identity(one.candidate) for one in self.found.values()}
+        came: list[Found] = []
+        left = REQUESTS_MAX
+        for key, one in here.items():
+            asked = self._asked.setdefault(key, Asked())
+            if key in known or asked.due_s > now_s or left <= 0:
+                continue
+            left -= max(len(one.paths), 1)
+            new = self._ask(one, asked, now_s)
+            if new is not None:
+                came.append(new)
+                self.found[new.url] = new
+                self.refused.pop(one.listener.place, None)
+            else:
+                self.refused[one.listener.place] = asked.why
+        return came, gone
+
+    def _ask(self, one: Candidate, asked: Asked, now_s: float) -> Found | None:
+        asked.why = "it has no page of metrics by itself" if not one.paths else ""
+        forbidden = False
+        for path in one.paths:
+            url = f"http://{one.listener.place}{path}"
+            try:
+                answer = self._fetch(url)
+            except NoPage as error:
+                asked.why = str(error)
+                forbidden = forbidden or error.status in _FORBIDDEN
+                continue
+            if self._is_wanted(answer, one):
+                return Found(url, one)
+            asked.why = "its page is none of a model server that is known"
+        asked.due_s = float("inf") if forbidden else now_s + asked.pause_s
+        asked.pause_s = min(asked.pause_s * 2, LAST_PAUSE_S)
+        return None
+
+
+def _identity(one: Candidate) -> tuple[str, int, int]:
+    process = one.listener.process
+    if process is None:
+        return one.listener.place, 0, 0
+    return one.listener.place, process.pid, process.started
+
+
+def _get(url: str) -> Answer:
+    scraper = Scraper(Target(url, timeout_s=TIMEOUT_S, bytes_max=BYTES_MAX))
+    try:
+        return scraper.fetch()
+    finally:
+        scraper.close()

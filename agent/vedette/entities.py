@@ -35,6 +35,7 @@ NAMING: tuple[tuple[str, str], ...] = (
     ("vedette.numa.node", "node"),
     ("vedette.pci.device", "device"),
     ("vedette.model.server", "model"),
+    ("vedette.target", "target"),
     ("gen_ai.request.model", "model"),
     ("gen_ai.response.model", "model"),
     ("model_name", "model"),

@@ -86,6 +86,12 @@ DEFAULT_RULES = (
         text="the host reads memory back from swap: it is short of memory",
     ),
     Rule(
+        metric="vedette.target.silence",
+        above=15.0,
+        hold=Duration(0),
+        text="its page of metrics cannot be had",
+    ),
+    Rule(
         metric="vedette.process.stopped",
         above=1.0,
         hold=Duration(5),

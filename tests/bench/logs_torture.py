@@ -5,11 +5,11 @@
 All readers follow the same files in the same run, each in a process of its own: the agent, with all
 that it reads by default beside the logs (``logs_torture_agent``), Vedette's tail with its store,
 which tells line from line (``logs_torture_reader``), rsyslog's imfile by inotify and by polling,
-GNU ``tail -F``. What is not installed is left out. Modes: ``logs_torture_modes``. Per mode and reader: lines
-written, lost, doubled; CPU seconds per 60,000 lines; peak resident memory. Vedette's CPU includes
-its start; the tail's counting each line in Python, and a synced commit twice a second; the agent's
-templates, slots, detectors and all of its other collectors, for as long as the mode takes and the
-half a minute in which it is awaited that nothing more is told. Logs are written below
+GNU ``tail -F``. What is not installed is left out. Modes: ``logs_torture_modes``. Per mode and
+reader: lines written, lost, doubled; CPU seconds per 60,000 lines; peak resident memory. Vedette's
+CPU includes its start; the tail's counting each line in Python, and a synced commit twice a second;
+the agent's templates, slots, detectors and all of its other collectors, for as long as the mode
+takes and the half a minute in which it is awaited that nothing more is told. Logs are written below
 /tmp, or ``--directory``.
 """
 

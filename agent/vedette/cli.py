@@ -14,6 +14,7 @@ from vedette._version import __version__
 from vedette.cli_incidents import add_actions
 from vedette.cli_logs import add_actions as add_logs_actions
 from vedette.cli_model import add_actions as add_model_actions
+from vedette.cli_models import add_actions as add_models_actions
 
 __all__ = ["main", "parser"]
 
@@ -196,6 +197,17 @@ def _looking(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     _state_dir(logs)
     _json(logs)
     add_logs_actions(logs)
+
+    models = _verb(
+        verbs,
+        "models",
+        "vedette.commands.models_map:unsaid",
+        "Show what model servers do, in one vocabulary.",
+        "`vedette models ACTION --help` explains an action.",
+    )
+    _state_dir(models)
+    _json(models)
+    add_models_actions(models)
 
     collect = _verb(
         verbs,

@@ -201,7 +201,7 @@ def _looking(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     models = _verb(
         verbs,
         "models",
-        "vedette.commands.models_map:unsaid",
+        "vedette.commands.models_live:listed",
         "Show what model servers do, in one vocabulary.",
         "`vedette models ACTION --help` explains an action.",
     )

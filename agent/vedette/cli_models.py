@@ -13,6 +13,21 @@ __all__ = ["add_actions"]
 def add_actions(models: argparse.ArgumentParser) -> None:
     """Add what can be done with model servers."""
     to = actions(models)
+    models.set_defaults(action="list")
+    action(
+        to,
+        "list",
+        "vedette.commands.models_live:listed",
+        "Show the model servers that the running agent reads (the default).",
+    )
+    action(
+        to,
+        "discover",
+        "vedette.commands.models_live:discover",
+        "Look who listens on this host and may be a model server, and say why.",
+        "Asks those that are called like one, and Python, Java and Node programs on usual ports, "
+        "for their page of metrics: one GET each, on local addresses only. No agent is needed.",
+    )
     _mapping(to)
 
 

@@ -250,6 +250,54 @@ def test_what_was_written_long_ago_is_no_news(host: HostLogs) -> None:
     assert host.counts() == {"CUDA out of memory": 5}
 
 
+def test_a_message_may_say_how_grave_it_is(host: HostLogs) -> None:
+    with open(host.root / "var/log/plain.log", "a") as file:
+        file.write("error: beginning MaxStartups throttling\nAccepted publickey for root\n" * 3)
+    host.tick(70)
+    found = {one.body: one.severity for one in host.records()}
+    assert found["error: beginning MaxStartups throttling"] == 17
+    assert found["Accepted publickey for root"] == 9
+    (own,) = host.records("vedette.log.window")
+    (counts,) = own.attributes["vedette.log.sources"].values()
+    assert counts["errors"] == 3
+
+
+def test_failed_requests_are_more_trouble_though_their_template_is_known(host: HostLogs) -> None:
+    def requests(status: int) -> None:
+        with open(host.root / "var/log/access.log", "a") as file:
+            stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(host.now_ns() // 10**9))
+            line = f'10.0.0.1 - - [{stamp}] "GET /item HTTP/1.1" {status} 12 "-" "curl"\n'
+            file.write(line * 3)
+
+    for at in range(1500):
+        requests(502 if at % 200 == 0 else 200)
+        host.at += 4
+        host.tick()
+    host.events.clear()
+    for _ in range(40):
+        requests(502)
+        host.at += 4
+        host.tick()
+    assert any("logged more trouble than usual" in one.text for one in host.events)
+    assert sum(host.counts().values()) <= 3 * 1540
+
+
+def test_what_a_program_says_when_it_starts_is_no_news_unless_it_is_an_error(
+    host: HostLogs,
+) -> None:
+    for _ in range(5000):
+        host.write("app.log", "request 1 took 3 ms")
+        host.at += 4
+        host.tick()
+    host.write("app.log", "server is starting up", level="INFO")
+    host.write("app.log", "the cache directory is new", level="WARN")
+    host.tick(5)
+    assert host.events == []
+    host.write("app.log", *["the licence cannot be read"] * 3, level="ERROR")
+    host.tick(5)
+    assert ["licence" in one.text for one in host.events] == [True]
+
+
 def test_secrets_are_not_in_the_words_of_an_event(host: HostLogs) -> None:
     host.write("app.log", "out of memory for ann@example.com", level="ERROR")
     host.tick(4)

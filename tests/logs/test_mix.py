@@ -12,12 +12,17 @@ from vedette.logs.surprise import RINGS
 GRADES = np.array([9] * 40 + [13] * 5 + [17] * 5, dtype=np.uint8)
 
 
+def graded(lines, severities):
+    """Return lines, those of them that are errors, and warnings or graver."""
+    return lines, np.where(severities >= 17, lines, 0), np.where(severities >= 13, lines, 0)
+
+
 def fed(mix: Mix, begin: int, seconds: int, rates: np.ndarray, seed: int = 1) -> list[Shifted]:
     rng, found = np.random.default_rng(seed), []
     for second in range(begin, begin + seconds):
         lines = rng.poisson(rates)
         some = lines > 0
-        shifted = mix.observe(float(second), lines[some], GRADES[some])
+        shifted = mix.observe(float(second), *graded(lines[some], GRADES[some]))
         if shifted is not None and shifted.score >= RINGS:
             found.append(shifted)
     return found
@@ -55,7 +60,7 @@ def test_fewer_errors_are_no_shift() -> None:
 def test_the_flood_of_one_template_is_not_the_mix() -> None:
     mix = learned()
     lines, grades = np.array([20, 5000]), np.array([9, 17], dtype=np.uint8)
-    shifted = mix.observe(3600.0, lines, grades)
+    shifted = mix.observe(3600.0, *graded(lines, grades))
     assert shifted is None or shifted.score < RINGS
 
 
@@ -64,6 +69,18 @@ def test_errors_in_bunches_are_no_shift() -> None:
     for second in range(6 * 3600):
         errors = 3 if second % 900 < rng.integers(5, 40) else 0
         lines = np.array([10, errors])
-        shifted = mix.observe(float(second), lines, np.array([9, 17], dtype=np.uint8))
+        shifted = mix.observe(float(second), *graded(lines, np.array([9, 17], dtype=np.uint8)))
         told += shifted is not None and shifted.score >= RINGS
     assert told == 0
+
+
+def test_lines_of_one_template_count_by_how_grave_each_is():
+    rng, mix, told = np.random.default_rng(3), Mix(), 0
+    for second in range(4 * 3600):
+        lines = np.array([rng.poisson(5) + 1])
+        failed = np.array([0 if second < 3 * 3600 else int(lines[0] * 0.6)])
+        shifted = mix.observe(float(second), lines, failed, failed)
+        if shifted is not None and shifted.score >= RINGS:
+            assert second >= 3 * 3600
+            told += 1
+    assert told

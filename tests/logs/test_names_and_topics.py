@@ -23,7 +23,7 @@ ID = "0123456789abcdef" * 4
         ("/var/log/app/worker-3712.log", "/var/log/app/worker-*.log"),
         (
             "/var/log/postgresql/postgresql-15-main.log",
-            "/var/log/postgresql/postgresql-*-main.log",
+            "/var/log/postgresql/postgresql-15-main.log",
         ),
         ("/var/log/php8.2-fpm.log", "/var/log/php8.2-fpm.log"),
         ("/var/log/postgresql-15.log", "/var/log/postgresql-15.log"),

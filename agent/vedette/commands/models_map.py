@@ -22,7 +22,7 @@ from vedette.serving.recognise import Info, Recognition, declared, recognise
 from vedette.serving.rows import Mapped
 from vedette.terminal import CommandError, out, printable
 
-__all__ = ["mapped", "unsaid"]
+__all__ = ["mapped"]
 
 #: What an info endpoint may answer; more is no answer.
 _INFO_BYTES = 4 * 1024 * 1024
@@ -58,11 +58,6 @@ def mapped(options: argparse.Namespace) -> int:
             for line in as_text(one):
                 out(line)
     return 0 if who.adapter is not None else 1
-
-
-def unsaid(options: argparse.Namespace) -> int:
-    """Say that an action is needed."""
-    raise CommandError("models: say what to do", "`vedette models map PAGE...` maps saved pages")
 
 
 def _mapped(who: Recognition, pages: Sequence[Page], every_s: float) -> Told:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -21,10 +22,12 @@ from vedette.logs.columns import Columns
 from vedette.logs.entry import Severity
 from vedette.logs.intake import Batch
 from vedette.logs.ledger import Ledger, LedgerState
+from vedette.logs.levels import severity_of_body
 from vedette.logs.miner import OVERFLOW, Miner
+from vedette.logs.novelty import is_danger
 from vedette.logs.recent import Recent
 from vedette.logs.sessions import SessionKey
-from vedette.logs.signals import Fresh, LogSignal, SlotSeen, Step
+from vedette.logs.signals import Fresh, Grave, LogSignal, SlotSeen, Step
 from vedette.logs.slots import SlotBook, number
 from vedette.logs.watch import Watch
 
@@ -48,6 +51,14 @@ _UNIT_TURNS = frozenset(
         b"9d1aaa27d60140bd96365438aad20286",
     }
 )
+#: The same in a program's own words.
+_TURN = re.compile(
+    r"(?i)\bstart(?:ing|ed)?(?: up)?\b(?!.{0,40}(?:transaction|backup|session|request|job))"
+    r"|ready (?:to accept|for) connections|(?:server|service) (?:is )?(?:now )?(?:running|ready)"
+    r"|listening on|shutting down|shut ?down|bye bye|exiting|terminating on signal"
+)
+TURN_TEXT = 200
+GRADES_MAX = 4_000
 #: Steps of sessions that a source has in one tick, at most.
 STEPS_MAX = 20_000
 
@@ -63,10 +74,12 @@ class Learned(msgspec.Struct, frozen=True, array_like=True):
 class _Tick:
     """What one source had since the last tick."""
 
-    __slots__ = ("counts", "fresh", "slots", "steps")
+    __slots__ = ("counts", "errors", "fresh", "slots", "steps", "warnings")
 
     def __init__(self) -> None:
         self.counts: Counter[int] = Counter()
+        self.errors: Counter[int] = Counter()
+        self.warnings: Counter[int] = Counter()
         self.fresh: dict[int, Fresh] = {}
         self.slots: list[SlotSeen] = []
         self.steps: list[Step] = []
@@ -91,6 +104,11 @@ class Digest:
         self._turn = 0
         self._calm_all_ns = 0
         self._calm_ns: dict[str, int] = {}
+        #: How grave templates are by their words, which say that a program starts or ends, and
+        #: until when what a source says is part of that.
+        self._grades: dict[int, Severity] = {}
+        self._turns: dict[int, bool] = {}
+        self._turned_ns: dict[str, int] = {}
 
     # ------------------------------------------------------------ lines
 
@@ -99,11 +117,14 @@ class Digest:
         source, columns = batch
         bodies = columns.bodies
         ids = self.miner.learn(bodies)
+        self._grade(columns, ids)
         counts = self.ledger.take(source, columns, ids, now_ns)
         self.recent.take(source, bodies, columns.times, columns.severities, ids, now_ns)
         watch = self._watch(source)
         tick = self._ticks.setdefault(watch.source, _Tick())
         tick.counts.update(counts)
+        _count_grave(tick, columns.severities, ids)
+        self._note_turns(source, counts, now_ns)
         self._take_fresh(watch, tick, columns, ids, counts, now_ns)
         looked = self.slots.observe(self.miner, bodies, ids, now_ns / 1e9)
         tick.slots += _seen(looked)
@@ -134,6 +155,10 @@ class Digest:
                 list(tick.fresh.values()),
                 steps=tick.steps,
                 slots=tick.slots,
+                grave={
+                    template: Grave(tick.errors[template], lines)
+                    for template, lines in tick.warnings.items()
+                },
                 calm_until_ns=self._calm(source),
             )
         return found
@@ -223,10 +248,41 @@ class Digest:
         for template in new:
             row = ids.index(template)
             severity, time_ns = Severity(columns.severities[row]), columns.times[row]
-            if time_ns is not None and now_ns - time_ns > OLD_NS:
+            text = self.text_of(template)
+            is_old = time_ns is not None and now_ns - time_ns > OLD_NS
+            banner = now_ns < self._turned_ns.get(watch.source, 0) and severity < Severity.ERROR
+            if is_old or (banner and not is_danger(text)):
                 watch.rhythm.add(template, severity, watch.now_s)  # it is no news
                 continue
-            tick.fresh[template] = Fresh(template, self.text_of(template), severity)
+            tick.fresh[template] = Fresh(template, text, severity)
+
+    def _grade(self, columns: Columns, ids: Sequence[int]) -> None:
+        """Ask the message how grave it is where its header does not say, once per template."""
+        severities = columns.severities
+        if all(severities):
+            return
+        known = self._grades
+        if len(known) > GRADES_MAX:
+            known.clear()
+        for row, template in enumerate(ids):
+            if not severities[row]:
+                grade = known.get(template)
+                if grade is None:
+                    grade = known[template] = severity_of_body(columns.bodies[row])
+                severities[row] = grade
+
+    def _note_turns(self, source: str, counts: Mapping[int, int], now_ns: int) -> None:
+        """Note when a program says that it starts or ends: what it says then is no news."""
+        turns = self._turns
+        if len(turns) > GRADES_MAX:
+            turns.clear()
+        for template in counts:
+            turn = turns.get(template)
+            if turn is None:
+                text = self.text_of(template)[:TURN_TEXT]
+                turn = turns[template] = _TURN.search(text) is not None
+            if turn:
+                self._turned_ns[source] = now_ns + CALM_NS
 
     def _follow_merges(self) -> None:
         """Let counts and watches know of templates that became part of others."""
@@ -237,8 +293,9 @@ class Digest:
             for watch in self.watches.values():
                 watch.merge(old, into)
             for tick in self._ticks.values():
-                if old in tick.counts:
-                    tick.counts[into] += tick.counts.pop(old)
+                for counter in (tick.counts, tick.errors, tick.warnings):
+                    if old in counter:
+                        counter[into] += counter.pop(old)
                 if old in tick.fresh:
                     fresh = tick.fresh.pop(old)
                     tick.fresh.setdefault(into, Fresh(into, self.text_of(into), fresh.severity))
@@ -248,12 +305,15 @@ class Digest:
         for fields in columns.fields:
             if fields and fields.get("MESSAGE_ID") in _UNIT_TURNS:
                 unit = fields.get("UNIT", b"").decode("utf-8", "replace")
-                if len(self._calm_ns) < 1000 or unit in self._calm_ns:
-                    self._calm_ns[unit] = now_ns + CALM_NS
+                over = [one for one, until in self._calm_ns.items() if until < now_ns]
+                for one in over:
+                    del self._calm_ns[one]
+                self._calm_ns[unit] = now_ns + CALM_NS
 
     def _calm(self, source: str) -> int:
-        until = self._calm_ns.get(source, 0)
-        return max(until, self._calm_all_ns)
+        """Return until when a source is to be calm; a file, with the unit of its program."""
+        found = [until for unit, until in self._calm_ns.items() if _is_of(source, unit)]
+        return max([self._calm_all_ns, *found])
 
     def _is_known(self, template: int) -> bool:
         try:
@@ -261,6 +321,22 @@ class Digest:
         except KeyError:
             return False
         return True
+
+
+def _is_of(source: str, unit: str) -> bool:
+    """Say whether a source is a unit's: its own, or a file with its name in the path."""
+    stem = unit.partition(".")[0].partition("@")[0]
+    return source == unit or (len(stem) > 2 and source.startswith("/") and f"/{stem}" in source)
+
+
+def _count_grave(tick: _Tick, severities: Sequence[int], ids: Sequence[int]) -> None:
+    """Count the lines of a batch that are warnings, or graver, by template."""
+    if max(severities) < Severity.WARN:
+        return
+    for severity, template in zip(severities, ids, strict=True):
+        if severity >= Severity.WARN:
+            tick.warnings[template] += 1
+            tick.errors[template] += severity >= Severity.ERROR
 
 
 def _seen(looked: Sequence[tuple[int, list[bytes]]]) -> list[SlotSeen]:

@@ -3,8 +3,9 @@
 Many templates that each speak a little oftener are no burst of any of them. Two shares per source
 (``surprise.Share``), each in blocks of one and of ten minutes: where errors come in bunches, it is
 that they last which is strange. Of one template not more than ``MOST`` lines a second count, or the
-loudest would drown the rest; its flood is a burst. A line without severity counts as one that is
-fine.
+loudest would drown the rest; its flood is a burst. What counts is how grave each line is, for one
+template has the requests that were served and those that failed. A line without severity counts as
+one that is fine.
 """
 
 from __future__ import annotations
@@ -43,15 +44,27 @@ class Mix(msgspec.Struct):
     shares: list[Share] = msgspec.field(default_factory=_shares)
 
     def observe(
-        self, now_s: float, lines: NDArray[np.int64], severities: NDArray[np.uint8]
+        self,
+        now_s: float,
+        lines: NDArray[np.int64],
+        errors: NDArray[np.int64],
+        warnings: NDArray[np.int64],
     ) -> Shifted | None:
-        """Count a tick's lines per template; return the strangest of the shares, if any."""
-        lines = np.minimum(lines, MOST)
-        total = float(lines.sum())
+        """Count a tick's lines per template; return the strangest of the shares, if any.
+
+        ``errors`` and ``warnings`` are how many of them are so grave, or graver.
+        """
+        kept = np.minimum(lines, MOST)
+        total = float(kept.sum())
+        part = kept / np.maximum(lines, 1)
+        of = {
+            Severity.ERROR: float((errors * part).sum()),
+            Severity.WARN: float((warnings * part).sum()),
+        }
         found = None
         grades = [severity for severity, _ in FLOORS for _ in BLOCKS_S]
         for severity, share in zip(grades, self.shares, strict=True):
-            hits = float(lines[severities >= severity].sum())
+            hits = of[severity]
             score = share.feed(now_s, hits, total)
             if score > (found.score if found else 0.0):
                 now = share.hits / max(share.lines, 1.0)

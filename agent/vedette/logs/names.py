@@ -25,8 +25,8 @@ _DATE = re.compile(
 _NUMBER = re.compile(r"(?<=[-_@])\d+(?=[-._]|$)|\d{4,}")
 _HEX = re.compile(r"(?<![0-9a-zA-Z])(?=[0-9a-f]*\d)[0-9a-f]{8,64}(?![0-9a-zA-Z])")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-#: A release at the end of a name is part of it: postgresql-15.
-_RELEASE = re.compile(r"-\d{1,2}$")
+#: In a file's name a short number is a release, or tells few: postgresql-15-main, php8.2.
+_LONG_NUMBER = re.compile(r"\d{3,}")
 
 
 class _Container(msgspec.Struct):
@@ -60,9 +60,7 @@ def _of_path(path: str) -> str:
     stem, dot, end = name.rpartition(".")
     if not (dot and stem):
         stem, dot, end = name, "", ""
-    release = _RELEASE.search(stem) if _DATE.search(stem) is None else None
-    kept = release[0] if release is not None else ""
-    short = _shortened(stem.removesuffix(kept)) + kept
+    short = _LONG_NUMBER.sub("*", _HEX.sub("*", _UUID.sub("*", _DATE.sub("*", stem))))
     directory = _HEX.sub("*", _UUID.sub("*", directory))
     return f"{directory}{slash}{short}{dot}{end}"[-NAME_MAX:]
 

@@ -41,7 +41,8 @@ _DANGER = re.compile(
     r"|kernel panic|core dumped|no space left|disk full|input/output error|\bi/o error"
     r"|corrupt|deadlock|stack overflow|heap space|too many open files|read-only file system"
     r"|hung task|blocked for more than|soft lockup|hard lockup|nvrm: xid|uncorrectable"
-    r"|(?:terminated|killed) by signal|code=(?:killed|dumped)|not properly shut down"
+    r"|(?:terminated|killed|crashed) by signal|bug report start"
+    r"|code=(?:killed|dumped)|not properly shut down"
     r"|split.?brain|data loss|checksum mismatch|assertion failed|illegal memory access",
     re.IGNORECASE,
 )

@@ -23,6 +23,16 @@ class Fresh(msgspec.Struct, frozen=True, gc=False):
     severity: Severity = Severity.UNKNOWN
 
 
+class Grave(msgspec.Struct, frozen=True, gc=False):
+    """How many lines of a template were errors in one tick, and how many warnings or graver."""
+
+    errors: int
+    warnings: int
+
+
+NOT_GRAVE = Grave(0, 0)
+
+
 class Step(msgspec.Struct, frozen=True, gc=False):
     """One line of a session: the session's key and the line's template, in the order read."""
 

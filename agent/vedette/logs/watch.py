@@ -39,7 +39,16 @@ from vedette.logs.novelty import CALM_TEACHES, Novelty, Repeats, is_danger
 from vedette.logs.rhythm import Rhythm, RhythmState
 from vedette.logs.ringing import Ringing
 from vedette.logs.sessions import ODD, Closed, ModelState, OpenSessions, explain
-from vedette.logs.signals import NO_TEMPLATE, Fresh, Kind, LogSignal, SlotSeen, Step
+from vedette.logs.signals import (
+    NO_TEMPLATE,
+    NOT_GRAVE,
+    Fresh,
+    Grave,
+    Kind,
+    LogSignal,
+    SlotSeen,
+    Step,
+)
 from vedette.logs.slot_watch import SlotWatch
 from vedette.logs.surprise import OVER_PART, RINGS, Rarity, Share, joined
 
@@ -98,6 +107,7 @@ class Watch:
         self._tick_ns: int | None = None
         self._calm = False
         self._calm_since_s = 0.0
+        self._grave: Mapping[int, Grave] | None = None
         self.ringing = Ringing(source)
         self.novelty, self.repeats = Novelty(0.0), Repeats()
         self.rhythm = Rhythm()
@@ -121,11 +131,14 @@ class Watch:
         *,
         steps: Sequence[Step] = (),
         slots: Iterable[SlotSeen] = (),
+        grave: Mapping[int, Grave] | None = None,
         calm_until_ns: int = 0,
     ) -> list[LogSignal]:
         """Take what was read in one tick; return what began to ring.
 
         ``counts`` has the lines of each template that had any, also of those in ``fresh``.
+        ``grave`` says of templates with some how many lines are errors, and warnings or graver;
+        without it, all lines of a template are as grave as the first one was.
         """
         self._pass_time(tick_ns)
         was_calm, self._calm = self._calm, tick_ns < calm_until_ns
@@ -133,6 +146,7 @@ class Watch:
             self._calm_since_s = self._now_s
         self.ringing.turn(self._now_s, tick_ns)
         self._take_fresh(fresh)
+        self._grave = grave
         self._take_counts(counts)
         self._take_followers(counts)
         self._take_steps(steps)
@@ -252,13 +266,20 @@ class Watch:
     def _take_mix(self, counts: Mapping[int, int]) -> None:
         known = [one for one in counts if one in self.rhythm.rows]
         lines = np.array([counts[one] for one in known], dtype=np.int64)
-        severities = self.rhythm.severities(known)
-        shifted = self.mix.observe(self._now_s, lines, severities)
+        if self._grave is None:
+            severities = self.rhythm.severities(known)
+            errors = np.where(severities >= Severity.ERROR, lines, 0)
+            warnings = np.where(severities >= Severity.WARN, lines, 0)
+        else:
+            said = [self._grave.get(one, NOT_GRAVE) for one in known]
+            errors = np.array([one.errors for one in said], dtype=np.int64)
+            warnings = np.array([one.warnings for one in said], dtype=np.int64)
+        shifted = self.mix.observe(self._now_s, lines, errors, warnings)
         if shifted is None:
             return
         # The template with most of them stands for all.
-        grave = np.where(severities >= shifted.severity, lines, -1)
-        template = known[int(grave.argmax())] if grave.max() > 0 else NO_TEMPLATE
+        grave = errors if shifted.severity >= Severity.ERROR else warnings
+        template = known[int(grave.argmax())] if len(grave) and grave.max() > 0 else NO_TEMPLATE
         what = "errors" if shifted.severity >= Severity.ERROR else "warnings"
         text = f"{100 * shifted.share:.1f} % {what}, {100 * shifted.usual:.1f} % before"
         key = int(shifted.severity)

@@ -23,7 +23,7 @@ TIMEOUT_S, BYTES_MAX = 2.0, 4 << 20
 #: Pauses between questions that found nothing: doubled from the first to the last.
 FIRST_PAUSE_S, LAST_PAUSE_S = 10.0, 3600.0
 #: Requests in one look: a host full of listeners is asked over several.
-REQUESTS_MAX = 8
+REQUESTS_MAX = 3
 _FORBIDDEN = (401, 403)
 
 
@@ -48,17 +48,22 @@ class Asked(msgspec.Struct):
 
 
 class Discovery:
-    """What was found so far; one thread. ``fetch`` gets a page, ``is_wanted`` says if it is one."""
+    """What was found so far; one thread.
+
+    ``fetch`` gets a page, ``is_wanted`` says if it is one; ``is_ignored`` places are not asked.
+    """
 
     def __init__(
         self,
         listening: Listening,
         is_wanted: Callable[[Answer, Candidate], bool],
         fetch: Callable[[str], Answer] | None = None,
+        is_ignored: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._listening = listening
         self._is_wanted = is_wanted
         self._fetch = fetch or _get
+        self._is_ignored = is_ignored
         self.found: dict[str, Found] = {}
         #: What was asked and is none, by its place, with the reason.
         self.refused: dict[str, str] = {}
@@ -67,7 +72,9 @@ class Discovery:
     def look(self, now_s: float) -> tuple[list[Found], list[Found]]:
         """Return what came and what went since the last look; ``now_s`` is monotonic."""
         candidates = [
-            one for listener in self._listening.look() if (one := candidate(listener)) is not None
+            one
+            for listener in self._listening.look()
+            if (one := candidate(listener)) is not None and not self._is_ignored(listener.place)
         ]
         here = {_identity(one): one for one in candidates}
         gone = [one for one in self.found.values() if _identity(one.candidate) not in here]

@@ -1,0 +1,204 @@
+"""One model server: its page is fetched, recognised and mapped, and what changed is said.
+
+Who it is is asked again when names that should be there are not, when it was restarted, or while
+its page was too empty to tell. A page that cannot be had is a state, not an error: it is asked
+again at the next tick, after ``PATIENCE`` failures at each third one, so that a server that hangs
+does not take the time of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import isfinite
+
+import msgspec
+
+from vedette.api import HistogramSample, Instrument, Sample, gauge
+from vedette.exposition.change import HistogramChange
+from vedette.exposition.choice import Choice
+from vedette.exposition.reading import Reader
+from vedette.exposition.scrape import Answer
+from vedette.exposition.wire import NoPage
+from vedette.serving.mapping import Mapper, mappers
+from vedette.serving.recognise import Info, Recognition, declared, recognise
+from vedette.serving.rows import Mapped, Row, samples
+from vedette.serving.vocabulary import MODEL, SIGNALS, VERSION
+
+PATIENCE, SELDOM = 3, 3
+#: Rows of one server: models and outcomes come from labels, of which there may be any number.
+ROWS_MAX = 2_000
+#: Seconds between two times that a server is asked who it is because of what its page lacks.
+AGAIN_S = 60.0
+MODELS_MAX = 50
+
+
+def _derived(name: str, what: str, words: str) -> Instrument:
+    base = SIGNALS[name].instrument
+    of = base.help[0].lower() + base.help[1:].removesuffix(".")
+    return gauge(
+        f"{name}.{what}",
+        base.unit,
+        f"{words} of what came since the last reading: {of}.",
+        base.attributes,
+        resource=base.resource,
+        alarm="high" if base.unit == "s" and what == "p95" else "never",
+    )
+
+
+#: Of each distribution, what detectors can look at.
+DERIVED: dict[str, dict[str, Instrument]] = {
+    name: {
+        "mean": _derived(name, "mean", "Mean"),
+        "p95": _derived(name, "p95", "What 95 of 100 were at most, as far as buckets tell,"),
+    }
+    for name, signal in SIGNALS.items()
+    if signal.instrument.kind == "histogram"
+}
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What a reading brought: samples, and a few words for each thing that changed."""
+
+    samples: tuple[Sample | HistogramSample, ...] = ()
+    changes: tuple[str, ...] = ()
+    restarted: bool = False
+
+
+class Served:
+    """One server at one address. One thread.
+
+    ``fetch`` gets its page (``NoPage`` when there is none), ``ask`` an info endpoint's answer.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        fetch: Callable[[], Answer],
+        ask: Callable[[], list[Info]],
+        *,
+        began_s: float,
+    ) -> None:
+        self.endpoint = endpoint
+        self._fetch = fetch
+        self._ask = ask
+        self.who = Recognition("unknown")
+        self.models: tuple[str, ...] = ()
+        self.up = False
+        self.reason = "not asked yet"
+        self.page_s = began_s
+        self.since_ns = 0
+        self.missing: tuple[str, ...] = ()
+        self.blind: tuple[str, ...] = ()
+        self.cut = 0
+        self._failures = 0
+        self._skips = 0
+        self._looked_s = float("-inf")
+        self._mappers: tuple[Mapper, ...] = ()
+        self._reader = Reader()
+
+    @property
+    def server(self) -> str:
+        """What it is, as far as is known."""
+        return self.who.server
+
+    @property
+    def title(self) -> str:
+        """What it is, for a person."""
+        adapter = self.who.adapter
+        name = adapter.title if adapter is not None else "a model server"
+        version = self.who.version or (self.who.release.name if self.who.release else "")
+        return f"{name} {version}".strip()
+
+    def read(self, now_s: float, wall_ns: int) -> Said:
+        """Read it once; ``now_s`` is monotonic."""
+        if self._failures >= PATIENCE and self._skips:
+            self._skips -= 1
+            return Said()
+        try:
+            answer = self._fetch()
+        except NoPage as error:
+            return self._note_down(str(error))
+        if not self._mappers:
+            self._recognise(answer, now_s)
+        page = self._reader.read(answer.body, openmetrics=answer.openmetrics)
+        mapped = [one.read(page, now_s, wall_s=wall_ns / 1e9) for one in self._mappers]
+        restarted = any(one.restarted for one in mapped)
+        if self._is_doubtful(mapped, now_s) or restarted:
+            self._recognise(answer, now_s)
+        rows = [row for one in mapped for row in one.rows]
+        self.cut = max(0, len(rows) - ROWS_MAX)
+        rows = rows[:ROWS_MAX]
+        changes = self._note_up(mapped, rows, now_s, wall_ns)
+        found = (*samples(rows), *_scalars(rows))
+        return Said(found, tuple(changes), restarted)
+
+    def _recognise(self, answer: Answer, now_s: float) -> None:
+        """Say who it is; the mapping begins anew where that is another than before."""
+        self._looked_s = now_s
+        page = Reader().read(answer.body, openmetrics=answer.openmetrics)
+        who = recognise(page, declared(answer.body), self._ask())
+        same = (who.server, who.release) == (self.who.server, self.who.release)
+        if who.adapter is None or (same and self._mappers):
+            if who.adapter is not None:
+                self.who = who
+            return
+        self.who = who
+        self._mappers = mappers(who, endpoint=self.endpoint)
+        families = frozenset().union(*(one.families for one in self._mappers))
+        self._reader = Reader(Choice(allow=families))
+
+    def _is_doubtful(self, mapped: list[Mapped], now_s: float) -> bool:
+        lacks = any(one.missing for one in mapped) or not self._mappers
+        return lacks and now_s - self._looked_s >= AGAIN_S
+
+    def _note_up(
+        self, mapped: list[Mapped], rows: list[Row], now_s: float, wall_ns: int
+    ) -> list[str]:
+        """Note that it answers; return what changed."""
+        was_down = not self.up and bool(self.since_ns)
+        if not self.up:
+            self.since_ns = wall_ns
+        self.up, self.reason, self.page_s = True, "", now_s
+        self._failures = self._skips = 0
+        self.missing = tuple(one.signal for each in mapped for one in each.missing)
+        self.blind = tuple(one.text for each in mapped for one in each.blind)
+        models = _models(rows)
+        before, self.models = self.models, models
+        here = f"{self.title} on {self.endpoint}"
+        changes = [f"{here} answers again"] if was_down else []
+        if before:
+            changes += [f"{here} serves {one}" for one in models if one not in before]
+            changes += [f"{here} no longer serves {one}" for one in before if one not in models]
+        return changes
+
+    def _note_down(self, reason: str) -> Said:
+        self._failures += 1
+        self._skips = SELDOM - 1 if self._failures >= PATIENCE else 0
+        was_up, self.up, self.reason = self.up, False, reason
+        if was_up:
+            return Said(changes=(f"{self.title} on {self.endpoint} stopped answering: {reason}",))
+        return Said()
+
+
+def _models(rows: list[Row]) -> tuple[str, ...]:
+    """Return the models that a page tells of, with their versions."""
+    found: dict[str, None] = {}
+    for row in rows:
+        model, version = row.attribute(MODEL), row.attribute(VERSION)
+        if model:
+            found[f"{model} {version}".strip()] = None
+    return tuple(sorted(found))[:MODELS_MAX]
+
+
+def _scalars(rows: list[Row]) -> Iterator[Sample]:
+    """Yield mean and 95th percentile of the distributions that gained something."""
+    for row in rows:
+        gain = row.gain
+        if not isinstance(gain, HistogramChange) or not gain.counts or gain.count <= 0:
+            continue
+        derived = DERIVED[row.signal.name]
+        mean, p95 = gain.mean, gain.quantile(0.95).value
+        if isfinite(mean):
+            yield derived["mean"](mean, *row.values)
+        if isfinite(p95):
+            yield derived["p95"](p95, *row.values)

@@ -242,6 +242,38 @@ def test_a_new_error_rings_and_is_told_in_words(host: HostLogs) -> None:
     assert key not in host.samples
 
 
+def test_the_first_line_ever_of_an_error_log_rings_when_it_was_silent_long(
+    host: HostLogs,
+) -> None:
+    (host.root / "var/log/error.log").touch()
+    for at in range(1500):
+        host.write("app.log", "request 1 took 3 ms")
+        host.at += 4
+        host.tick()
+        if at == 700:
+            host.logs.close()
+            host.start()
+    host.write("error.log", *["upstream db1 refused: no slots left"] * 3, level="ERROR")
+    host.tick(4)
+    assert [one.entity for one in host.events] == [f"{host.root}/var/log/error.log"]
+
+
+def test_more_trouble_is_as_grave_as_its_lines(host: HostLogs) -> None:
+    for at in range(1500):
+        host.write("app.log", *["request 1 took 3 ms"] * 3)
+        if at % 100 == 0:
+            host.write("app.log", "request 1 failed", level="ERROR")
+        host.at += 4
+        host.tick()
+    for _ in range(60):
+        host.write("app.log", *["request 1 failed"] * 3, level="ERROR")
+        host.at += 4
+        host.tick()
+    rings = {key: value for key, value in host.samples.items() if "signal=mix" in key and value}
+    assert rings
+    assert all("severity=error" in key for key in rings)
+
+
 def test_what_was_written_long_ago_is_no_news(host: HostLogs) -> None:
     host.write("app.log", *["CUDA out of memory"] * 5, level="ERROR")
     host.at = 3600

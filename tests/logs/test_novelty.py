@@ -7,7 +7,7 @@ import math
 import pytest
 
 from vedette.logs.entry import Severity
-from vedette.logs.novelty import YOUNG_LINES, Novelty, Repeats, is_danger
+from vedette.logs.novelty import KNOWN_S, YOUNG_LINES, Novelty, Repeats, is_danger
 from vedette.logs.signals import Fresh
 from vedette.logs.surprise import RINGS
 
@@ -52,9 +52,11 @@ def test_a_young_source_is_quiet_but_for_what_never_means_well() -> None:
     assert rings(novelty, 300, Severity.ERROR, OOM)
 
 
-def test_a_source_with_few_lines_stays_young() -> None:
+def test_a_source_with_few_lines_is_young_for_an_hour() -> None:
     novelty = Novelty(0.0, lines=YOUNG_LINES - 1)
-    assert not rings(novelty, DAY, Severity.ERROR)
+    assert not rings(novelty, KNOWN_S - 1, Severity.ERROR)
+    silent = Novelty(0.0)
+    assert rings(silent, DAY, Severity.ERROR)
 
 
 def test_a_source_that_keeps_inventing_errors_rings_no_more() -> None:
@@ -140,3 +142,15 @@ def test_texts_that_never_mean_well(text: str) -> None:
 )
 def test_texts_that_may_mean_well(text: str) -> None:
     assert not is_danger(text)
+
+
+def test_words_of_trouble_count_where_the_writer_calls_nothing_an_error() -> None:
+    novelty = mature()
+    plain = novelty.judge(HOUR, "the cache was filled", Severity.WARN, calm=False)
+    trouble = mature().judge(HOUR, "OOM score could not be set", Severity.WARN, calm=False)
+    assert trouble > plain + 2
+    banners = mature()
+    for at in range(20):
+        banners.judge(HOUR + at, f"module {at} is loaded", Severity.WARN, calm=False)
+    after = banners.judge(HOUR + 60, "the save failed", Severity.WARN, calm=False)
+    assert after > banners.judge(HOUR + 61, "one more is loaded", Severity.WARN, calm=False) + 4

@@ -158,6 +158,7 @@ class Logs(Collector):
             now_ns = self.wall_ns()
             self._read(intake, now_ns)
             if self._is_first:
+                self._digest.expect(intake.sources())
                 self._is_first = not self._save(intake, now_ns)  # where reading began
             began = self._digest.tick(now_ns, behind=intake.behind)
             events = [self._teller.event(one) for one in began]
@@ -269,6 +270,7 @@ class Logs(Collector):
                 self._told.pop()
             return []
         self._digest.slots.forget()
+        self._digest.expect(intake.sources())
         return records if self.config.records != "none" else []
 
     def _save(self, intake: Intake, now_ns: int, *, everything: bool = False) -> bool:

@@ -14,7 +14,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -29,11 +29,11 @@ from vedette.logs.recent import Recent
 from vedette.logs.sessions import SessionKey
 from vedette.logs.signals import Fresh, Grave, LogSignal, SlotSeen, Step
 from vedette.logs.slots import SlotBook, number
-from vedette.logs.watch import Watch
+from vedette.logs.watch import TICK_MOST_S, Watch
 
 log = logging.getLogger(__name__)
 
-WATCHES_MAX = 64
+WATCHES_MAX, KNOWN_MAX = 64, 4_000
 #: The watch of the sources that are too many.
 OTHERS = "(others)"
 IDLE_TICKS = 5
@@ -69,6 +69,8 @@ class Learned(msgspec.Struct, frozen=True, array_like=True):
     birth: str
     miner: bytes
     watches: dict[str, bytes] = {}
+    #: Seconds for which sources without a line have been known.
+    silent: dict[str, float] = {}
 
 
 class _Tick:
@@ -102,6 +104,9 @@ class Digest:
         self._sessions = sessions
         self._ticks: dict[str, _Tick] = {}
         self._turn = 0
+        #: Observed seconds, and when each source that may be silent came to be known.
+        self._now_s, self._tick_ns = 0.0, now_ns
+        self._known_s: dict[str, float] = {}
         self._calm_all_ns = 0
         self._calm_ns: dict[str, int] = {}
         #: How grave templates are by their words, which say that a program starts or ends, and
@@ -134,9 +139,17 @@ class Digest:
                 tick.steps += [Step(session, template) for session in key.of(body)]
         self._note_units(columns, now_ns)
 
+    def expect(self, sources: Iterable[str]) -> None:
+        """Take note of sources that may be silent: their first line is not that of a newborn."""
+        for source in sources:
+            if source not in self._known_s and len(self._known_s) < KNOWN_MAX:
+                self._known_s[source] = self._now_s
+
     def tick(self, tick_ns: int, *, behind: bool) -> list[LogSignal]:
         """Close a tick; return what began to ring. ``behind``: a backlog is being read."""
         self._follow_merges()
+        self._now_s += min(max((tick_ns - self._tick_ns) / 1e9, 0.0), TICK_MOST_S)
+        self._tick_ns = tick_ns
         if behind:
             self._calm_all_ns = tick_ns + BACKLOG_CALM_NS
         self._turn += 1
@@ -191,7 +204,12 @@ class Digest:
         """Return what was learned, but for the counts."""
         self._follow_merges()
         watches = {source: watch.save() for source, watch in self.watches.items()}
-        return Learned(self.birth, self.miner.to_bytes(), watches)
+        silent = {
+            source: self._now_s - since
+            for source, since in self._known_s.items()
+            if source not in self.watches
+        }
+        return Learned(self.birth, self.miner.to_bytes(), watches, silent)
 
     def restore(self, learned: Learned | None, birth: str, counts: LedgerState) -> None:
         """Take up what an earlier run learned and counted; what does not fit is learned anew.
@@ -205,6 +223,8 @@ class Digest:
             except ValueError as error:
                 log.warning("logs: what was learned is not to be used reason=%s", error)
                 learned = None
+        if learned is not None:
+            self._known_s = {source: -age_s for source, age_s in learned.silent.items()}
         for source, saved in (learned.watches if learned is not None else {}).items():
             if not self._watch(source).restore(saved):
                 log.warning(
@@ -230,7 +250,8 @@ class Digest:
                 watch = self.watches.get(source)
                 if watch is not None:
                     return watch
-            watch = self.watches[source] = Watch(source, text_of=self.text_of)
+            age_s = self._now_s - self._known_s.get(source, self._now_s)
+            watch = self.watches[source] = Watch(source, text_of=self.text_of, age_s=age_s)
         return watch
 
     def _take_fresh(

@@ -180,6 +180,10 @@ class Intake:
         """Whether there is more to be read now."""
         return self.journal_behind or self.tail.backlog > 0
 
+    def sources(self) -> set[str]:
+        """Return the sources of the files that are followed, the silent ones included."""
+        return {self._named(source_of(path)) for path in self.tail.paths}
+
     def close(self) -> None:
         """Close all files."""
         self.tail.close()

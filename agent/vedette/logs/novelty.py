@@ -1,11 +1,11 @@
 """Say how strange a template is that was never seen before.
 
 The rate of new templates is that of their class (``surprise.Rarity``): information, warnings,
-errors, and texts that never mean well. So a source that invents an information each minute can
-still surprise with its first error, and one that invents errors cannot. (Of many inventions without
-an error one might have been one: that much, and no more, is taken over from the other classes.)
-What a person cares about enters as weights in nats, the logarithm of how much likelier such a line
-is to be worth a look.
+errors, and texts that never mean well; words of trouble in what is called neither make classes of
+their own. So a source that invents an information each minute can still surprise with its first
+error, and one that invents errors cannot. (Of many inventions without an error one might have been
+one: that much, and no more, is taken over from the other classes.) What a person cares about enters
+as weights in nats, the logarithm of how much likelier such a line is to be worth a look.
 
 A warning or an error that is new and comes again and again in its first minute is a bit the
 stranger: by ``ln(n) / 2`` for n lines, at most ``REPEATED_MOST``, as many come in bunches anyway.
@@ -26,8 +26,9 @@ from vedette.logs.entry import Severity
 from vedette.logs.signals import Fresh
 from vedette.logs.surprise import RINGS, Rarity
 
-#: A source this young, in seconds and lines, invents by nature.
-YOUNG_S, YOUNG_LINES = 600.0, 200
+#: A source this young, in seconds and lines, invents by nature; one that says little, an error log,
+#: is known after a time all the same: that it was silent is what is known of it.
+YOUNG_S, YOUNG_LINES, KNOWN_S = 600.0, 200, 3600.0
 #: What a first time teaches while the source is young or calm was declared.
 CALM_TEACHES = 0.1
 #: So many inventions of other classes make half of one of this.
@@ -46,8 +47,17 @@ _DANGER = re.compile(
     r"|split.?brain|data loss|checksum mismatch|assertion failed|illegal memory access",
     re.IGNORECASE,
 )
+#: Nats for words of trouble in a line that its writer does not call an error: many programs call
+#: nothing so. Such lines have a rarity of their own, or the banners of a start would use it up.
+TROUBLE = 3.0
+_TROUBLE = re.compile(
+    r"fail|error|cannot|can't|could not|unable|denied|refused|\blost\b|time[ds]?.?out|attack"
+    r"|fatal|crash|abort|exceed|exhaust|too many|not permitted|does not exist|no matching|\bslow\b",
+    re.IGNORECASE,
+)
 #: Texts are looked through up to here.
 _LOOK = 2000
+_TROUBLE_LOOK = 400
 
 
 def is_danger(text: str) -> bool:
@@ -115,20 +125,23 @@ class Novelty(msgspec.Struct):
         """Return the surprise of a new template in nats, and learn that there was one."""
         danger = is_danger(text)
         grade = _grade(severity)
-        rarity = self._rarity("danger" if danger else grade)
+        trouble = severity < Severity.ERROR and _TROUBLE.search(text, 0, _TROUBLE_LOOK) is not None
+        own = f"{grade}-trouble" if trouble else grade
+        rarity = self._rarity("danger" if danger else own)
         quiet = calm or self.is_young(now_s)
         others = sum(one.decayed(now_s) for one in self.classes.values() if one is not rarity)
         found = (
             rarity.surprise(now_s, others / (others + OTHERS))
             + WEIGHTS[grade]
-            + (DANGER if danger else 0.0)
+            + (DANGER if danger else TROUBLE if trouble else 0.0)
         )
         rarity.note(now_s, CALM_TEACHES if quiet else 1.0)
         return found if danger or not quiet else 0.0
 
     def is_young(self, now_s: float) -> bool:
         """Say whether the source is too young to be surprised by what it shows first."""
-        return now_s - self.born_s < YOUNG_S or self.lines < YOUNG_LINES
+        age_s = now_s - self.born_s
+        return age_s < YOUNG_S or (self.lines < YOUNG_LINES and age_s < KNOWN_S)
 
     def _rarity(self, grade: str) -> Rarity:
         found = self.classes.get(grade)

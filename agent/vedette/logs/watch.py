@@ -91,7 +91,8 @@ class Watch:
     """What is ordinary in one source's lines, and what is not.
 
     ``text_of(template_id)`` says a template to a person; ``idle_s`` is after how many seconds
-    without a line a session is over. Used by one thread.
+    without a line a session is over; ``age_s`` for how long the source is known to have been
+    silent. Used by one thread.
     """
 
     def __init__(
@@ -100,10 +101,11 @@ class Watch:
         *,
         text_of: Callable[[int], str] = _text_of,
         idle_s: float = 300.0,
+        age_s: float = 0.0,
     ) -> None:
         self.source = source
         self._text_of = text_of
-        self._now_s = 0.0
+        self._now_s = age_s
         self._tick_ns: int | None = None
         self._calm = False
         self._calm_since_s = 0.0
@@ -282,8 +284,15 @@ class Watch:
         template = known[int(grave.argmax())] if len(grave) and grave.max() > 0 else NO_TEMPLATE
         what = "errors" if shifted.severity >= Severity.ERROR else "warnings"
         text = f"{100 * shifted.share:.1f} % {what}, {100 * shifted.usual:.1f} % before"
-        key = int(shifted.severity)
-        self._tell("mix", template, shifted.score, text, count=shifted.lines, detail=key)
+        self._tell(
+            "mix",
+            template,
+            shifted.score,
+            text,
+            count=shifted.lines,
+            detail=int(shifted.severity),
+            severity=Severity.ERROR if 2 * errors.sum() >= warnings.sum() else shifted.severity,
+        )
 
     def _take_followers(self, counts: Mapping[int, int]) -> None:
         known = [one for one in counts if one in self.rhythm.rows]
@@ -351,10 +360,12 @@ class Watch:
         count: int = 1,
         detail: int = 0,
         anyway: bool = False,
+        severity: Severity | None = None,
     ) -> None:
         """Tell of something, but not in a calm, unless ``anyway``."""
         if anyway or not self._calm:
-            severity = self.rhythm.severity(template)
+            if severity is None:
+                severity = self.rhythm.severity(template)
             self.ringing.tell(kind, template, score, text, severity, count=count, detail=detail)
 
     def _say(self, template: int) -> str:

@@ -135,3 +135,11 @@ def test_the_start_of_the_host_is_an_event_once() -> None:
     assert (event.kind, event.text) == ("reboot", "the host was started")
     assert abs(event.time_ns - (START - 300) * S) <= 64 * S
     assert happenings.of(window(booted)) == []
+
+
+def test_what_a_log_says_is_no_cause_of_what_it_does_not_tell_of() -> None:
+    for kind in ("log", "silence"):
+        events = noted(event(5, kind, "nginx.service", "nginx.service said something"))
+        assert events.before(ONSET, ["cpu"], ["stress"]) == ()
+        assert len(events.before(ONSET, ["log", "memory"], ["stress"])) == 1
+        assert len(events.before(ONSET, ["service"], ["nginx.service"])) == 1

@@ -25,6 +25,8 @@ MAX_CAUSES = 3
 #: So soon after an event is "shortly after" it.
 SHORTLY_NS = 60_000_000_000
 MAX_TEXT = 200
+#: What a log said, or that it fell silent.
+_SAID = frozenset({"log", "silence"})
 #: What is a cause only for want of a better one: it changes what the agent sees, not the host.
 _LAST = "agent"
 
@@ -65,7 +67,8 @@ class Events:
         near = [
             one
             for one in self._events
-            if -AFTER_NS <= onset_ns - one.time_ns <= BEFORE_NS and _may_concern(one, families)
+            if -AFTER_NS <= onset_ns - one.time_ns <= BEFORE_NS
+            and _may_concern(one, families, names)
         ]
         near.sort(key=lambda one: _rank(one, onset_ns, names))
         found: dict[tuple[str, str], Event] = {}
@@ -102,8 +105,13 @@ def _rank(event: Event, onset_ns: int, names: Collection[str]) -> tuple[bool, bo
     return event.kind == _LAST, not named, abs(onset_ns - event.time_ns)
 
 
-def _may_concern(event: Event, families: Collection[str]) -> bool:
-    """Say whether an event can be the cause of what is wrong in some families."""
+def _may_concern(event: Event, families: Collection[str], names: Collection[str]) -> bool:
+    """Say whether an event can be the cause of what is wrong in some families.
+
+    What a log says tells of its writer, and of what a finding of that log was joined with.
+    """
+    if event.kind in _SAID:
+        return "log" in families or any(_is_named(event.entity, name) for name in names)
     if event.kind != "kernel" or event.entity not in KERNEL_KINDS:
         return True
     told = {"kernel", *KERNEL_KINDS[event.entity].split()}

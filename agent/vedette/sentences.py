@@ -148,7 +148,7 @@ def _said(primary: Finding, suspects: Sequence[Suspect]) -> Suspect | None:
     if primary.series.instrument.name != LOG_METRIC:
         return None
     source = place_of(primary.series).entity.name
-    told = (one for one in suspects if (one.kind, one.name) == ("event", "log"))
+    told = (one for one in suspects if one.kind == "event" and one.name in ("log", "silence"))
     return next((one for one in told if one.id == source), None)
 
 

@@ -39,6 +39,36 @@ def test_a_unit_that_is_started_calms_its_own_sources(source: str, is_calm: bool
     assert digest._calm(source) in (0, NOW * 2)
 
 
+@pytest.mark.parametrize(
+    ("text", "is_turn"),
+    [
+        ("database system is ready to accept connections", True),
+        ("database system is shut down", True),
+        ("starting PostgreSQL 15.3 on x86_64", True),
+        ("Server listening on 127.0.0.1 port 22.", True),
+        ("oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo", True),
+        ("Redis is now ready to exit, bye bye...", True),
+        ("server is starting up", True),
+        ("Background saving started by pid 71", False),
+        ("Starting backup of /var", False),
+        ("session started for user ann", False),
+        ("starting replication from master", False),
+        ("job 17 started", False),
+    ],
+)
+def test_what_a_program_says_when_it_starts_or_ends_is_known(text: str, is_turn: bool) -> None:
+    digest = Digest(NOW, 0, {})
+    digest.take(batch("app", text.encode()), NOW)
+    assert (digest._turned_ns.get("app", 0) == NOW + CALM_NS) is is_turn
+
+
+def test_a_program_that_starts_again_and_again_is_not_calm() -> None:
+    digest = Digest(NOW, 0, {})
+    for at in range(0, 3600, 60):
+        digest.take(batch("app", b"server is starting"), NOW + at * S)
+    assert digest._turned_ns["app"] == NOW + CALM_NS
+
+
 def test_templates_that_became_one_are_counted_as_one() -> None:
     digest = Digest(NOW, 0, {})
     names = [b"ann", b"bob", b"eve", b"dan", b"kim", b"lea", b"max", b"tom", b"uwe", b"zoe"]

@@ -52,11 +52,18 @@ _UNIT_TURNS = frozenset(
     }
 )
 #: The same in a program's own words.
-_TURN = re.compile(
-    r"(?i)\bstart(?:ing|ed)?(?: up)?\b(?!.{0,40}(?:transaction|backup|session|request|job))"
-    r"|ready (?:to accept|for) connections|(?:server|service) (?:is )?(?:now )?(?:running|ready)"
-    r"|listening on|shutting down|shut ?down|bye bye|exiting|terminating on signal"
+_WHO = (
+    r"(?:server|service|daemon|system|instance|application|master process|postgres\w*|nginx|redis"
+    r"|apache\S*|mysqld?|mariadbd?|mongod|haproxy|dockerd|containerd)"
 )
+_IS = r"(?:is |was |has been )?(?:now )?"
+_TURN = re.compile(
+    rf"(?i)\b{_WHO} {_IS}(?:start(?:ing|ed)|ready|running|listening|up\b|shut(?:ting)? ?down)"
+    rf"|\bis starting\b|^(?:re)?starting (?:up\b|{_WHO}\b)|ready to accept connections"
+    r"|^listening on|^shutting down|\bbye bye\b|received (?:fast|smart|immediate) shutdown"
+)
+#: A program that says so more often than this is not one that was started by somebody.
+TURN_APART_NS = 600_000_000_000
 TURN_TEXT = 200
 GRADES_MAX = 4_000
 #: Steps of sessions that a source has in one tick, at most.
@@ -113,6 +120,7 @@ class Digest:
         #: until when what a source says is part of that.
         self._grades: dict[int, Severity] = {}
         self._turns: dict[int, bool] = {}
+        self._said_ns: dict[tuple[str, int], int] = {}
         self._turned_ns: dict[str, int] = {}
 
     # ------------------------------------------------------------ lines
@@ -295,15 +303,19 @@ class Digest:
     def _note_turns(self, source: str, counts: Mapping[int, int], now_ns: int) -> None:
         """Note when a program says that it starts or ends: what it says then is no news."""
         turns = self._turns
-        if len(turns) > GRADES_MAX:
+        if max(len(turns), len(self._said_ns)) > GRADES_MAX:
             turns.clear()
+            self._said_ns.clear()
         for template in counts:
             turn = turns.get(template)
             if turn is None:
                 text = self.text_of(template)[:TURN_TEXT]
                 turn = turns[template] = _TURN.search(text) is not None
             if turn:
-                self._turned_ns[source] = now_ns + CALM_NS
+                said = (source, template)
+                before_ns, self._said_ns[said] = self._said_ns.get(said, 0), now_ns
+                if now_ns - before_ns > TURN_APART_NS:
+                    self._turned_ns[source] = now_ns + CALM_NS
 
     def _follow_merges(self) -> None:
         """Let counts and watches know of templates that became part of others."""

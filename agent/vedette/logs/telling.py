@@ -200,7 +200,8 @@ class Teller:
     def event(self, signal: LogSignal) -> Event:
         """Return a signal as what may have been the cause of an incident, or is one."""
         text = f"{signal.source} {_DID[signal.kind]} {signal.text}"
-        return Event(signal.since_ns, "log", signal.source, self.redact(text))
+        kind = "silence" if signal.kind in ("silence", "missing") else "log"
+        return Event(signal.since_ns, kind, signal.source, self.redact(text))
 
     # ------------------------------------------------------------ redaction
 

@@ -20,6 +20,7 @@ from vedette.serving.candidates import HINTS, Candidate, candidate
 from vedette.serving.discovery import (
     FIRST_PAUSE_S,
     LAST_PAUSE_S,
+    REQUESTING_S,
     REQUESTS_MAX,
     Discovery,
     Found,
@@ -126,6 +127,8 @@ def test_an_address_of_the_other_kind_has_brackets() -> None:
         (("java", "-cp", "x.jar", "org.pytorch.serve.ModelServer"), 8082, "torchserve"),
         (("/usr/local/bin/ollama", "serve"), 11434, "ollama"),
         (("python3", "/usr/bin/mlserver", "start", "."), 8082, "mlserver"),
+        (("ray::DashboardAgent",), 39665, "ray-serve"),
+        (("python3", "-u", "/opt/ray/dashboard/agent.py"), 39665, "ray-serve"),
         (("python3", "app.py"), 8000, ""),
         (("python3", "app.py"), 4321, None),
         (("nginx: master process",), 8080, None),
@@ -248,6 +251,42 @@ def test_a_host_full_of_listeners_is_asked_over_several_looks() -> None:
     for now in range(1, 10):
         host.discovery.look(float(now))
     assert len(set(host.requests)) == 30
+
+
+def test_those_that_never_were_asked_go_before_those_that_had_nothing() -> None:
+    host = Host()
+    ports = range(9000, 9000 + 3 * REQUESTS_MAX)
+    host.listeners = [listener(*VLLM, port=port, pid=port) for port in ports]
+    for look in range(3):
+        host.discovery.look(30.0 * look)
+    assert len(set(host.requests)) == 3 * REQUESTS_MAX
+
+
+def test_a_usual_port_goes_first_and_a_process_with_a_page_last() -> None:
+    host = Host()
+    host.listeners, host.pages[URL] = [listener(*VLLM, port=7001), listener(*VLLM)], PAGE
+    host.discovery.look(0.0)
+    assert host.requests[0] == URL
+    host.requests.clear()
+    host.listeners += [listener(*VLLM, port=7002), listener(*VLLM, port=7003, pid=8)]
+    host.discovery.look(1.0)
+    assert host.requests == [f"http://127.0.0.1:{port}/metrics" for port in (7003, 7002)]
+
+
+def test_those_that_keep_silent_do_not_make_a_look_long() -> None:
+    host = Host()
+    now = [0.0]
+    asked: list[str] = []
+
+    def hangs(url: str) -> Answer:
+        asked.append(url)
+        now[0] += 2.0
+        raise NoPage("timeout", "no page within 2 s")
+
+    discovery = Discovery(host, Host.is_wanted, hangs, clock=lambda: now[0])  # type: ignore[arg-type]
+    host.listeners = [listener(*VLLM, port=port, pid=port) for port in range(9000, 9030)]
+    discovery.look(0.0)
+    assert len(asked) == REQUESTING_S / 2
 
 
 @pytest.fixture

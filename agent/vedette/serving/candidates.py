@@ -68,7 +68,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "ray-serve",
-        r"ray::(?:Serve|Proxy)|\braylet\b|ray[/\\]dashboard|ray serve|RayletMetrics",
+        r"ray::(?:DashboardAgent|Serve|Proxy)|\braylet\b|ray[/\\]dashboard|ray serve|RayletMetrics",
         (8080, 8265),
         info=("/api/serve/applications/", "/-/routes"),
     ),
@@ -89,13 +89,17 @@ _LOOKED_AT = 4_096
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A listener that may be a model server's; ``server`` is empty where only the port says so."""
+    """A listener that may be a model server's; ``server`` is empty where only the port says so.
+
+    ``usual`` is whether the port is one that the server takes by default.
+    """
 
     listener: Listener
     server: str
     paths: tuple[str, ...]
     info: tuple[str, ...]
     why: str
+    usual: bool = True
 
 
 def candidate(listener: Listener) -> Candidate | None:
@@ -107,7 +111,8 @@ def candidate(listener: Listener) -> Candidate | None:
             said = words.search(text)
             if said is not None:
                 why = f"process {process.pid} is called {said[0]!r}"
-                return Candidate(listener, hint.server, hint.paths, hint.info, why)
+                usual = listener.port in hint.ports
+                return Candidate(listener, hint.server, hint.paths, hint.info, why, usual)
         program = process.command[0] if process.command else process.name
         if not _RUNTIMES.search(program) and not _RUNTIMES.search(process.name):
             return None

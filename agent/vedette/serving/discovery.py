@@ -9,6 +9,7 @@ its start, so a restart is asked anew at once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -22,8 +23,9 @@ from vedette.serving.listening import Listener, Listening
 TIMEOUT_S, BYTES_MAX = 2.0, 4 << 20
 #: Pauses between questions that found nothing: doubled from the first to the last.
 FIRST_PAUSE_S, LAST_PAUSE_S = 10.0, 3600.0
-#: Requests in one look: a host full of listeners is asked over several.
-REQUESTS_MAX = 3
+#: Requests in one look, and seconds after which none is begun: a host full of listeners is asked
+#: over several looks, and those that keep silent cannot make one of them long.
+REQUESTS_MAX, REQUESTING_S = 12, 4.0
 _FORBIDDEN = (401, 403)
 
 
@@ -51,6 +53,8 @@ class Discovery:
     """What was found so far; one thread.
 
     ``fetch`` gets a page, ``is_wanted`` says if it is one; ``is_ignored`` places are not asked.
+    Asked first are those that never were, of a process that has no page yet, on a usual port: a
+    server opens many ports, and a host has many servers.
     """
 
     def __init__(
@@ -59,11 +63,13 @@ class Discovery:
         is_wanted: Callable[[Answer, Candidate], bool],
         fetch: Callable[[str], Answer] | None = None,
         is_ignored: Callable[[str], bool] = lambda _: False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._listening = listening
         self._is_wanted = is_wanted
         self._fetch = fetch or _get
         self._is_ignored = is_ignored
+        self._clock = clock
         self.found: dict[str, Found] = {}
         #: What was asked and is none, by its place, with the reason.
         self.refused: dict[str, str] = {}
@@ -85,11 +91,13 @@ class Discovery:
         self.refused = {place: why for place, why in self.refused.items() if place in places}
         known = {_identity(one.candidate) for one in self.found.values()}
         came: list[Found] = []
-        left = REQUESTS_MAX
-        for key, one in here.items():
+        left, ends_s = REQUESTS_MAX, self._clock() + REQUESTING_S
+        for key, one in sorted(here.items(), key=self._turn):
             asked = self._asked.setdefault(key, Asked())
-            if key in known or asked.due_s > now_s or left <= 0:
+            if key in known or asked.due_s > now_s:
                 continue
+            if left <= 0 or self._clock() >= ends_s:
+                break
             left -= max(len(one.paths), 1)
             new = self._ask(one, asked, now_s)
             if new is not None:
@@ -99,6 +107,15 @@ class Discovery:
             else:
                 self.refused[one.listener.place] = asked.why
         return came, gone
+
+    def _turn(self, item: tuple[tuple[str, int, int], Candidate]) -> tuple[float, bool, bool, int]:
+        """Return what sorts candidates: when each was due, then what makes a page there likely."""
+        key, one = item
+        asked, process = self._asked.get(key), one.listener.process
+        has_page = process is not None and any(
+            found.listener.process == process for found in self.found.values()
+        )
+        return asked.due_s if asked else 0.0, has_page, not one.usual, one.listener.port
 
     def _ask(self, one: Candidate, asked: Asked, now_s: float) -> Found | None:
         asked.why = "it has no page of metrics by itself" if not one.paths else ""

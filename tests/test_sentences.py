@@ -202,3 +202,16 @@ def test_a_filesystem_is_named_by_where_it_is_mounted() -> None:
     assert "process `worker` has 312 processes" in sentences.sentence(
         finding(full, 0.93), [crowd], "process", TWO_PM, None, UTC
     )
+
+
+def test_a_model_server_that_is_silent_is_named_by_what_and_where() -> None:
+    silence = gauge(
+        "vedette.model.server.silence",
+        "s",
+        "Silence.",
+        ("vedette.model.endpoint", "vedette.model.server"),
+        resource="model",
+    ).series("127.0.0.1:8000", "vllm")
+    found = finding(silence, 20.0, "warning", low=math.nan, high=15.0, text="it does not answer")
+    told = sentences.sentence(found, [], "model", TWO_PM, None, UTC)
+    assert told.startswith("Model server vllm on 127.0.0.1:8000 does not answer (20 s) since")

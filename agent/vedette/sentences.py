@@ -172,6 +172,11 @@ def _what(finding: Finding, past: bool) -> str:
     limit = instrument.limit
     full = limit is not None and finding.observed >= _FULL * limit
     subject = " ".join(series.values[:1])
+    if instrument.name == "vedette.model.server.silence":
+        where, server = (*series.values, "")[:2]
+        return f"Model server {server} on {where} {'did' if past else 'does'} not answer ({value})"
+    if instrument.name == "vedette.target.silence":
+        return f"Target {subject} {'had' if past else 'has'} no page of metrics ({value})"
     if instrument.name == LOG_METRIC:
         return f"The log of {subject} {be} unusual ({', '.join(series.values[1:3])})"
     if instrument.name == "system.filesystem.utilization":

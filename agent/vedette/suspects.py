@@ -68,9 +68,11 @@ EXPLAINED_EXACTLY: dict[str, tuple[str, ...]] = {
     "file_handles.utilization": ("files", "cpu"),
     "inodes.growth": ("system", "cpu"),
     "log.strangeness": (),
+    "model.server.silence": (),
     "process.created": ("forks", "process", "cpu"),
     "process.stopped": ("stopped",),
     "sockets.used": ("files", "cpu"),
+    "target.silence": (),
     "tcp.established": ("files", "cpu"),
 }
 #: Resources of which usage is known that are no family of series.

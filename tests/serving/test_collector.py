@@ -179,6 +179,19 @@ def test_another_model_is_an_event(site: Site) -> None:
     assert any(f"no longer serves {name}" in one for one in run.events())
 
 
+def test_a_wrong_name_that_a_client_asked_for_is_no_model(site: Site) -> None:
+    run = Run(pages=(site.url,))
+    pages = [VLLM[0].parents[1] / f"mlserver-1.7.1/page.{number}.prom" for number in (1, 2)]
+    site.page = b"".join(x for x in pages[0].open("rb") if b'model="nope"' not in x)
+    run.tick()
+    site.page = pages[1].read_bytes()
+    assert b'model="nope"' in site.page
+    run.tick()
+    (shown,) = run.servers.answer("list", {})["servers"]
+    assert "nope" not in " ".join(shown["models"])
+    assert not any("nope" in one for one in run.events())
+
+
 def test_a_page_of_nobody_known_is_said_to_be_that(site: Site) -> None:
     run = Run(pages=(site.url,))
     site.page = b"# TYPE something gauge\nsomething 1\n"
@@ -214,7 +227,6 @@ def test_a_server_is_found_by_itself_and_missed_when_it_is_killed() -> None:
     place = (f"127.0.0.1:{port}", "vllm")
     try:
         assert until(run, lambda: run.values("vedette.model.server.up").get(place) == 1)
-        assert run.events() == []  # it was there before the agent
         child.kill()
         child.wait()
         run.tick(31)

@@ -129,6 +129,8 @@ def test_an_address_of_the_other_kind_has_brackets() -> None:
         (("python3", "/usr/bin/mlserver", "start", "."), 8082, "mlserver"),
         (("ray::DashboardAgent",), 39665, "ray-serve"),
         (("python3", "-u", "/opt/ray/dashboard/agent.py"), 39665, "ray-serve"),
+        # Its proxy counts what it is asked as requests of clients, and has no page.
+        (("ray::ProxyActor",), 8000, None),
         (("python3", "app.py"), 8000, ""),
         (("python3", "app.py"), 4321, None),
         (("nginx: master process",), 8080, None),
@@ -262,15 +264,15 @@ def test_those_that_never_were_asked_go_before_those_that_had_nothing() -> None:
     assert len(set(host.requests)) == 3 * REQUESTS_MAX
 
 
-def test_a_usual_port_goes_first_and_a_process_with_a_page_last() -> None:
+def test_a_usual_port_goes_first_and_a_process_with_a_page_is_left_alone() -> None:
     host = Host()
     host.listeners, host.pages[URL] = [listener(*VLLM, port=7001), listener(*VLLM)], PAGE
-    host.discovery.look(0.0)
-    assert host.requests[0] == URL
-    host.requests.clear()
+    for look in range(3):
+        host.discovery.look(30.0 * look)
+    assert host.requests == [URL]
     host.listeners += [listener(*VLLM, port=7002), listener(*VLLM, port=7003, pid=8)]
-    host.discovery.look(1.0)
-    assert host.requests == [f"http://127.0.0.1:{port}/metrics" for port in (7003, 7002)]
+    host.discovery.look(100.0)
+    assert host.requests[1:] == ["http://127.0.0.1:7003/metrics"]
 
 
 def test_those_that_keep_silent_do_not_make_a_look_long() -> None:

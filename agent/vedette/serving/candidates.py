@@ -68,7 +68,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "ray-serve",
-        r"ray::(?:DashboardAgent|Serve|Proxy)|\braylet\b|ray[/\\]dashboard|ray serve|RayletMetrics",
+        r"ray::DashboardAgent|\braylet\b|ray[/\\]dashboard|ray serve|RayletMetrics",
         (8080, 8265),
         info=("/api/serve/applications/", "/-/routes"),
     ),

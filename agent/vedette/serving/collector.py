@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,7 @@ MISSED_S = 1_800.0
 TICK_S = 8.0
 #: A server is told of again so often, for receivers that were not there the first time.
 TOLD_S = 3_600.0
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _INFO = {hint.server: hint.info for hint in HINTS}
 
 
@@ -113,7 +115,7 @@ class ModelServers(Collector):
         self._ignored = [re.compile(fnmatch.translate(one)) for one in config.ignore]
         self._discovery: Discovery | None = None
         self._look_s = float("-inf")
-        self._began = False
+        self._began_s = float("inf")
         self._served: dict[str, Served] = {}
         self._scrapers: dict[str, Scraper] = {}
         self._gone_s: dict[str, float] = {}
@@ -133,6 +135,7 @@ class ModelServers(Collector):
 
     def collect(self) -> Iterator[Observation]:
         now_s = self.monotonic()
+        self._began_s = min(self._began_s, now_s)
         told: list[Observation] = []
         if now_s - self._look_s >= LOOK_S:
             self._look_s = now_s
@@ -142,7 +145,6 @@ class ModelServers(Collector):
             if self.monotonic() - now_s > TICK_S:
                 break
             told += self._read(one)
-        self._began = True
         for one in self._served.values():
             yield from self._state(one, now_s)
         yield from told
@@ -204,10 +206,19 @@ class ModelServers(Collector):
             return
         served = self._take(url, found.candidate.server, now_s)
         log.info("model server found url=%s why=%r", url, found.candidate.why)
-        if self._began:
+        if again or self._is_young(found):
             what = "was started again" if again else "was started"
             text = f"the model server on {served.endpoint} {what}"
             yield Event(self.wall_ns(), "deploy", served.endpoint, text)
+
+    def _is_young(self, found: Found) -> bool:
+        """Say whether the process of a server was started after this began to look."""
+        process = found.listener.process
+        uptime_s = _uptime_s(self.host.proc)
+        if process is None or uptime_s is None:
+            return False
+        age_s = uptime_s - process.started / _TICKS_PER_S
+        return age_s < self.monotonic() - self._began_s
 
     def _take(self, url: str, server: str, now_s: float) -> Served:
         parts = urlsplit(url)
@@ -276,6 +287,14 @@ class ModelServers(Collector):
         yield self.up(float(one.up), *place)
         yield self.silence(0.0 if one.up else now_s - one.page_s, *place)
         yield self.missing(len(one.missing), *place)
+
+
+def _uptime_s(proc: str) -> float | None:
+    try:
+        with open(f"{proc}/uptime", "rb") as file:
+            return float(file.read(64).split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _asked(base: str, server: str) -> list[Info]:

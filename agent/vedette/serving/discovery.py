@@ -53,8 +53,9 @@ class Discovery:
     """What was found so far; one thread.
 
     ``fetch`` gets a page, ``is_wanted`` says if it is one; ``is_ignored`` places are not asked.
-    Asked first are those that never were, of a process that has no page yet, on a usual port: a
-    server opens many ports, and a host has many servers.
+    Asked first are those that never were, on a usual port: a server opens many ports, and a host
+    has many servers. One page of a process is enough: its other ports would count as errors what is
+    asked of them (TorchServe does), or tell the same again.
     """
 
     def __init__(
@@ -90,11 +91,12 @@ class Discovery:
         places = {one.listener.place for one in candidates}
         self.refused = {place: why for place, why in self.refused.items() if place in places}
         known = {_identity(one.candidate) for one in self.found.values()}
+        owners = {one.listener.process for one in self.found.values()} - {None}
         came: list[Found] = []
         left, ends_s = REQUESTS_MAX, self._clock() + REQUESTING_S
         for key, one in sorted(here.items(), key=self._turn):
             asked = self._asked.setdefault(key, Asked())
-            if key in known or asked.due_s > now_s:
+            if key in known or one.listener.process in owners or asked.due_s > now_s:
                 continue
             if left <= 0 or self._clock() >= ends_s:
                 break
@@ -103,19 +105,17 @@ class Discovery:
             if new is not None:
                 came.append(new)
                 self.found[new.url] = new
+                owners |= {one.listener.process} - {None}
                 self.refused.pop(one.listener.place, None)
             else:
                 self.refused[one.listener.place] = asked.why
         return came, gone
 
-    def _turn(self, item: tuple[tuple[str, int, int], Candidate]) -> tuple[float, bool, bool, int]:
-        """Return what sorts candidates: when each was due, then what makes a page there likely."""
+    def _turn(self, item: tuple[tuple[str, int, int], Candidate]) -> tuple[float, bool, int]:
+        """Return what sorts candidates: when each is due, then if a page there is likely."""
         key, one = item
-        asked, process = self._asked.get(key), one.listener.process
-        has_page = process is not None and any(
-            found.listener.process == process for found in self.found.values()
-        )
-        return asked.due_s if asked else 0.0, has_page, not one.usual, one.listener.port
+        asked = self._asked.get(key)
+        return asked.due_s if asked else 0.0, not one.usual, one.listener.port
 
     def _ask(self, one: Candidate, asked: Asked, now_s: float) -> Found | None:
         asked.why = "it has no page of metrics by itself" if not one.paths else ""

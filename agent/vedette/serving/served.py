@@ -22,7 +22,7 @@ from vedette.exposition.wire import NoPage
 from vedette.serving.mapping import Mapper, mappers
 from vedette.serving.recognise import Info, Recognition, declared, recognise
 from vedette.serving.rows import Mapped, Row, samples
-from vedette.serving.vocabulary import MODEL, SIGNALS, VERSION
+from vedette.serving.vocabulary import MODEL, OUTCOME, SIGNALS, VERSION
 
 PATIENCE, SELDOM = 3, 3
 #: Rows of one server: models and outcomes come from labels, of which there may be any number.
@@ -30,6 +30,12 @@ ROWS_MAX = 2_000
 #: Seconds between two times that a server is asked who it is because of what its page lacks.
 AGAIN_S = 60.0
 MODELS_MAX = 50
+#: What a server may have of a model that it has not.
+ASKED = (
+    "vedette.model.requests",
+    "vedette.model.request.duration",
+    "gen_ai.server.request.duration",
+)
 
 
 def _derived(name: str, what: str, words: str) -> Instrument:
@@ -181,13 +187,24 @@ class Served:
 
 
 def _models(rows: list[Row]) -> tuple[str, ...]:
-    """Return the models that a page tells of, with their versions."""
-    found: dict[str, None] = {}
+    """Return the models that a page tells of, with their versions.
+
+    One whose requests ended in every way but well is none: what a client asks for by a wrong name
+    is counted under that name (MLServer, LiteLLM).
+    """
+    found, asked, answered = set(), set(), set()
     for row in rows:
         model, version = row.attribute(MODEL), row.attribute(VERSION)
-        if model:
-            found[f"{model} {version}".strip()] = None
-    return tuple(sorted(found))[:MODELS_MAX]
+        if not model:
+            continue
+        name = f"{model} {version}".strip()
+        found.add(name)
+        if row.signal.name in ASKED:
+            asked.add(name)
+        if row.attribute(OUTCOME) == "ok":
+            answered.add(name)
+    wrong = asked - answered if answered else set()
+    return tuple(sorted(found - wrong))[:MODELS_MAX]
 
 
 def _scalars(rows: list[Row]) -> Iterator[Sample]:

@@ -1,0 +1,308 @@
+"""Real model servers with toy models, and an agent that was told of none of them.
+
+    python -m venv /root/srv/mosec && /root/srv/mosec/bin/pip install mosec
+    PYTHONPATH=agent python tests/bench/models_live.py [/root/srv] [--only mosec,ray] [--keep DIR]
+
+Each server has a virtual environment of its own below the directory, called as here; those that
+are not installed are left out and named:
+
+    mosec       mosec                        mlserver    mlserver mlserver-sklearn
+    bentoml     bentoml                      ray         ray[serve]
+    litserve    litserve prometheus_client   litellm     litellm[proxy] prometheus_client
+    pytriton    nvidia-pytriton              torchserve  torchserve torch-model-archiver torch
+                                             pyyaml psutil packaging nvgpu (and java 17)
+
+All of it runs in a network namespace of its own with a loopback alone (``unshare --net``, root), so
+that ports are the servers' defaults as far as they do not want the same ones, nothing is reached
+from outside, and no other listener of the machine is asked. It takes some ten minutes and ends by
+itself. What comes out is a transcript: who was found when and why, how the agent's counts agree
+with the client's, and what it said of a server that was killed, started again, given another model
+and flooded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from math import isnan
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from models_live_site import WINDOW_S, Running, Site, Witness, table, until
+from models_live_toys import TOYS
+
+INSIDE = "VEDETTE_MODELS_LIVE"
+FIND_S = 150.0
+ROUNDS = 20
+
+
+def main() -> None:
+    """Run all of it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", type=Path, nargs="?", default=Path("/root/srv"))
+    parser.add_argument("--only", default="", help="names of servers")
+    parser.add_argument("--keep", type=Path, help="where logs and state are left")
+    given = parser.parse_args()
+    _go_inside()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
+    names = given.only.split(",") if given.only else [one.name for one in TOYS]
+    toys = [one for one in TOYS if one.name in names]
+    absent = [one.name for one in toys if not one.is_installed(given.root)]
+    say(f"not installed: {', '.join(absent) or 'none'}")
+    home = given.keep or Path(tempfile.mkdtemp(prefix="vedette-models-"))
+    home.mkdir(parents=True, exist_ok=True)
+    there = [one for one in toys if one.name not in absent]
+    running = [Running(one, given.root, home / "servers") for one in there]
+    try:
+        for one in list(running):
+            try:
+                one.set_up()
+                one.start()
+                say(f"{one.toy.name} answers after {one.took_s:.1f} s")
+            except (RuntimeError, TimeoutError, OSError, subprocess.CalledProcessError) as error:
+                say(f"{one.toy.name} did not start: {error}")
+                one.end()
+                running.remove(one)
+        with Site(home / "site") as site:
+            transcript(site, running)
+    finally:
+        for one in running:
+            one.end()
+    say(f"kept: {home}")
+
+
+def transcript(site: Site, running: list[Running]) -> None:
+    """Do one after the other, and tell."""
+    witness = Witness()
+    witness.start()
+    try:
+        found(site, running, witness)
+        counted(site, running)
+        cost(site)
+        killed(site, running, witness)
+        redeployed(site, running, witness)
+        flooded(site, running)
+        cost(site)
+        rows = [
+            (one["state"], one["severity"], ",".join(one["detectors"]), one["title"])
+            for one in site.incidents()
+        ]
+        say("\nall incidents\n" + table(rows, ("", "severity", "by", "title")))
+        bad = [x for x in site.log().splitlines() if "Traceback" in x or "level=error" in x]
+        say(f"errors in the agent's log: {bad}")
+    finally:
+        witness.stop()
+        say(f"errors of the witness: {witness.errors}; all its events:")
+        for text in witness.since(0.0):
+            say(f"  {text}")
+
+
+def endpoint(one: Running, site: Site) -> str:
+    """Return where the agent reads a server; empty: nowhere yet."""
+    toy = one.toy
+    if toy.name == "ray":
+        names = [place for place, said in site.servers().items() if said["server"] == "ray-serve"]
+        return names[0] if names else ""
+    base = toy.base.split("//")[1]
+    place = f"127.0.0.1:{toy.page[1:].split('/')[0]}" if toy.page.startswith(":") else base
+    return place if place in site.servers() else ""
+
+
+# ---------------------------------------------------------------- what is done
+
+
+def found(site: Site, running: list[Running], witness: Witness) -> None:
+    """Wait until all are found."""
+    seconds: dict[str, float] = {}
+
+    def all_found() -> bool:
+        for one in running:
+            place = endpoint(one, site)
+            if one.toy.name not in seconds and place and site.servers()[place]["up"]:
+                seconds[one.toy.name] = time.monotonic() - site.began_s
+        return len(seconds) == len(running)
+
+    until(all_found, FIND_S, "all servers", must=False)
+    servers, whys = site.servers(), site.whys()
+    rows = []
+    for one in running:
+        place = endpoint(one, site)
+        said = servers.get(place, {})
+        rows.append(
+            (
+                one.toy.name,
+                place or "NOT FOUND",
+                said.get("title", "-"),
+                f"{seconds.get(one.toy.name, float('nan')):.0f} s",
+                said.get("confidence", "-"),
+                ", ".join(said.get("models", ())) or "-",
+                whys.get(place, "-"),
+                "; ".join(said.get("evidence", ())),
+            )
+        )
+    heads = ("server", "endpoint", "told as", "found", "conf", "models", "why", "evidence")
+    say("\nfound\n" + table(rows, heads))
+    places = {endpoint(one, site) for one in running}
+    others = {place: said["title"] for place, said in servers.items() if place not in places}
+    say(f"taken for servers beside these: {others}")
+    for place, why in sorted(site.refused().items()):
+        say(f"  no page: {place}: {why}")
+    for place, said in servers.items():
+        if said["missing"]:
+            say(f"  missing: {place}: {said['missing']}")
+    # Those that ran before the agent did are no news: there should be none.
+    say(f"events until now: {witness.since(0.0)}")
+
+
+def counted(site: Site, running: list[Running]) -> None:
+    """Compare the agent's counts with the client's."""
+    time.sleep(2.5 * WINDOW_S)
+    before = site.totals()
+    seen = {one.toy.name: one.mixed(ROUNDS) for one in running}
+    time.sleep(3.5 * WINDOW_S)
+    gained = site.totals() - before
+    rows: list[tuple[object, ...]] = []
+    for one in running:
+        place = endpoint(one, site)
+        wanted: Counter[str] = Counter()
+        hidden: Counter[str] = Counter()
+        for (index, status), count in seen[one.toy.name].items():
+            ask = one.toy.asks[index]
+            (hidden if ask.uncounted else wanted)[ask.outcome] += count
+            if (status == 200) != (ask.outcome == "ok"):
+                say(f"  {one.toy.name}: {ask.path} was answered {status} {count} times")
+        for outcome in dict.fromkeys(ask.outcome for ask in one.toy.asks):
+            told = gained[place, one.toy.layer, outcome]
+            notes = next((x.uncounted for x in one.toy.asks if x.outcome == outcome), "")
+            agrees = "yes" if told == wanted[outcome] else f"{told - wanted[outcome]:+g}"
+            agrees = agrees if wanted[outcome] or told else "untold"
+            sent = wanted[outcome] + hidden[outcome]
+            rows.append((one.toy.name, outcome, sent, f"{told:g}", agrees, notes))
+        for (where, layer, outcome), value in sorted(gained.items()):
+            if where == place and (
+                layer != one.toy.layer or outcome not in {x.outcome for x in one.toy.asks}
+            ):
+                rows.append((one.toy.name, f"{outcome} ({layer})", "-", f"{value:g}", "", "beside"))
+    heads = ("server", "outcome", "client", "agent", "agrees", "")
+    say("\ncounts\n" + table(rows, heads))
+
+
+def cost(site: Site) -> None:
+    """Tell what the collector costs."""
+    one = site.cost()
+    status = site.status()
+    say(
+        f"\ncost: a tick takes {1e3 * (one['tick_cpu_s'] or 0):.1f} ms of CPU every "
+        f"{one['interval_s']:g} s ({one['cpu_share']:.2%} of a core), {one['duration_s']:.3f} s of "
+        f"time, {one['samples']} samples; the agent {status['cost']['share']:.2%}, "
+        f"{status['rss_bytes'] >> 20} MiB; late {one['late']}, failures {one['failures']}, "
+        f"state {one['state']} {one['reason']}"
+    )
+
+
+def killed(site: Site, running: list[Running], witness: Witness) -> None:
+    """Kill a server, look for its incident, start it again, and see it resolved."""
+    one = next((x for x in running if x.toy.name == "mosec"), running[0])
+    place = endpoint(one, site)
+    known = {x["id"] for x in site.incidents()}
+    began = time.monotonic()
+    say(f"\n{one.toy.name} on {place} is killed")
+    one.end(signal.SIGKILL)
+    down_s = until(lambda: not site.servers()[place]["up"], 40, "down", must=False)
+
+    def mine() -> list[dict[str, object]]:
+        fresh = [x for x in site.incidents() if x["id"] not in known]
+        return [x for x in fresh if place in str(x["series"])]
+
+    until(mine, 60, "an incident", must=False)
+    open_s = time.monotonic() - began
+    say(f"  up is 0 after {down_s:.1f} s; an incident after {open_s:.1f} s")
+    time.sleep(30)
+    for x in mine():
+        say(f"  {x['severity']} {x['detectors']} {x['title']!r} {x['series']}")
+    say(f"  events: {witness.since(began)}")
+    again = time.monotonic()
+    one.start()
+    up_s = until(lambda: site.servers()[place]["up"], 90, "up", must=False)
+    say(f"  started again (took {one.took_s:.1f} s): up is 1 after {up_s:.1f} s more")
+
+    def is_over() -> bool:
+        return bool(mine()) and all(x["state"] == "resolved" for x in mine())
+
+    resolved_s = until(is_over, 150, "all well", must=False)
+    say(f"  resolved {resolved_s:.1f} s after that: {[x['state'] for x in mine()]}")
+    time.sleep(WINDOW_S)
+    say(f"  events: {witness.since(again)}")
+    ours = {x["id"] for x in mine()}
+    others = [x["title"] for x in site.incidents() if x["id"] not in known | ours]
+    say(f"  other incidents meanwhile: {others}")
+
+
+def redeployed(site: Site, running: list[Running], witness: Witness) -> None:
+    """Give servers another model, where that is cheap."""
+    for one in running:
+        if one.toy.redeploy is None:
+            continue
+        began = time.monotonic()
+        statuses = [one.ask(ask) for ask in one.toy.redeploy(one.home)]
+        patience_s = 4 * WINDOW_S
+        while time.monotonic() - began < patience_s and not told(witness, began):
+            time.sleep(0.5)
+        seconds = time.monotonic() - began
+        say(
+            f"\n{one.toy.name} is given another model (answers {statuses}): after {seconds:.1f} s "
+            f"{witness.since(began)}; in the agent's log: {site.changes()[-2:]}"
+        )
+
+
+def told(witness: Witness, began_s: float) -> bool:
+    """Return whether it was said that another model is served."""
+    return any(" serves " in text for text in witness.since(began_s))
+
+
+def flooded(site: Site, running: list[Running]) -> None:
+    """Flood servers with slow requests, one after the other; say which series moved."""
+    for one in [x for x in running if x.toy.name in ("mosec", "ray")]:
+        place = endpoint(one, site)
+        known = {x["id"] for x in site.incidents()}
+        since_ms = time.time_ns() // 1_000_000
+        statuses = one.flood(clients=32, seconds=40)
+        time.sleep(2.5 * WINDOW_S)
+        say(f"\n{one.toy.name} is flooded by 32 clients for 40 s: {dict(statuses)}")
+        rows = [
+            (name, f"{low:.3g}", f"{high:.3g}")
+            for name, (low, high) in site.peaks(place, since_ms).items()
+            if high > 1.5 * low or isnan(low)
+        ]
+        say(table(rows, ("series that moved", "most before", "most since")))
+        for x in site.incidents():
+            if x["id"] not in known:
+                say(f"  incident: {x['severity']} {x['detectors']} {x['title']!r}")
+
+
+# ---------------------------------------------------------------- around it
+
+
+def say(text: str) -> None:
+    """Print at once."""
+    print(text, flush=True)
+
+
+def _go_inside() -> None:
+    """Start anew in a network namespace that has a loopback alone."""
+    if INSIDE in os.environ:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        return
+    os.environ[INSIDE] = "1"
+    os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
+
+
+if __name__ == "__main__":
+    main()

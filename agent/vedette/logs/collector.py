@@ -48,6 +48,8 @@ class Logs(Collector):
     source = "log files, systemd's journal, /dev/kmsg"
     interval_s = 1.0
     timeout_s = 20.0
+    # Files and the journal are local as a rule; where they are not, it gets a lane of its own.
+    may_block = "seldom"
 
     strangeness = gauge(
         "vedette.log.strangeness",

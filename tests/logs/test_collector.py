@@ -385,6 +385,7 @@ def test_a_format_is_used_for_the_files_it_is_of(tmp_path: Path) -> None:
         ({"window": 1.0}, "window = 1s is not between 10s and 1h"),
         ({"recent": 1 << 40}, "recent = "),
         ({"sessions": {"*": "("}}, "sessions: '\\*': no regular expression"),
+        ({"sessions": {"*": "((a+)+)x"}}, "repeats a repetition"),
     ],
 )
 def test_what_cannot_be_is_refused(given: dict[str, object], why: str) -> None:

@@ -73,7 +73,6 @@ def test_no_line_is_lost_or_doubled_by_merges_and_windows(steps: list[object]) -
             case (int(old), int(into)) if old != into:
                 book.merge(old, into)
             case None:
-                told.update({})
                 for source, _, row in book.window():
                     told[source] += row.count
                 book.turn(at)

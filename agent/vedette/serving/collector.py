@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from vedette.api import Collector, Event, Instrument, Observation, Record, Unavailable, gauge
+from vedette.exposition.reading import Reader
 from vedette.exposition.scrape import Answer, Scraper, Target
 from vedette.serving.asking import ask
 from vedette.serving.candidates import HINTS, Candidate
@@ -240,8 +241,6 @@ class ModelServers(Collector):
             scraper.close()
 
     def _is_wanted(self, answer: Answer, candidate: Candidate) -> bool:
-        from vedette.exposition.reading import Reader
-
         page = Reader().read(answer.body, openmetrics=answer.openmetrics)
         who = recognise(page, declared(answer.body))
         # A page may be empty before the first request; who has it says what it is.

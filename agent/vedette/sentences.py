@@ -48,6 +48,8 @@ _PLAIN = {
 }
 #: How strange a log is: its incident is told in the words of the log.
 LOG_METRIC = "vedette.log.strangeness"
+#: The detector that says in its own words what is wrong with a model server.
+MODEL_DETECTOR = "model_health"
 #: From this part of its limit a resource counts as used up.
 _FULL = 0.9
 
@@ -174,7 +176,15 @@ def _what(finding: Finding, past: bool) -> str:
     subject = " ".join(series.values[:1])
     if instrument.name == "vedette.model.server.silence":
         where, server = (*series.values, "")[:2]
-        return f"Model server {server} on {where} {'did' if past else 'does'} not answer ({value})"
+        why = f": {finding.text}" if finding.detector == MODEL_DETECTOR and finding.text else ""
+        answers = f"{'did' if past else 'does'} not answer ({value}){why}"
+        return f"Model server {server} on {where} {answers}"
+    if finding.detector == MODEL_DETECTOR and finding.text:
+        said = dict(zip(instrument.attributes, series.values, strict=True))
+        model = said.get("gen_ai.request.model", "")
+        of = f", model {model}" if model else ""
+        server, where = said["vedette.model.server"], said["vedette.model.endpoint"]
+        return f"Model server {server} on {where}{of}: {finding.text}"
     if instrument.name == "vedette.target.silence":
         return f"Target {subject} {'had' if past else 'has'} no page of metrics ({value})"
     if instrument.name == LOG_METRIC:

@@ -92,13 +92,6 @@ DEFAULT_RULES = (
         text="its page of metrics cannot be had",
     ),
     Rule(
-        metric="vedette.model.server.silence",
-        above=15.0,
-        critical=60.0,
-        hold=Duration(0),
-        text="the model server does not answer",
-    ),
-    Rule(
         metric="vedette.process.stopped",
         above=1.0,
         hold=Duration(5),

@@ -26,6 +26,9 @@ from vedette.exposition.scrape import Answer, Scraper, Target
 from vedette.serving.asking import ask
 from vedette.serving.candidates import HINTS, Candidate
 from vedette.serving.discovery import BYTES_MAX, TIMEOUT_S, Discovery, Found
+from vedette.serving.health import Health
+from vedette.serving.health_series import HEALTH
+from vedette.serving.health_slo import Slo
 from vedette.serving.listening import Listening
 from vedette.serving.recognise import Info, declared, recognise
 from vedette.serving.served import DERIVED, Served
@@ -64,6 +67,10 @@ class ModelServersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     ignore: Annotated[
         tuple[str, ...],
         Meta(description="Servers that are not asked for anything, by globs of address:port."),
+    ] = ()
+    slo: Annotated[
+        tuple[Slo, ...],
+        Meta(description="What was promised of models: error budgets and how fast they burn."),
     ] = ()
 
     def __post_init__(self) -> None:
@@ -122,6 +129,7 @@ class ModelServers(Collector):
         self._gone_s: dict[str, float] = {}
         self._told_s: dict[str, float] = {}
         self._proposed: dict[str, str] = {}
+        self._health: Health | None = None
 
     @classmethod
     def instruments(cls) -> Iterator[Instrument]:
@@ -129,6 +137,7 @@ class ModelServers(Collector):
         yield from INSTRUMENTS
         for derived in DERIVED.values():
             yield from derived.values()
+        yield from HEALTH
 
     def probe(self) -> None:
         if self.config.discover == "off" and not self.config.pages:
@@ -168,6 +177,8 @@ class ModelServers(Collector):
         self._served.clear()
         self._discovery = None
         self._look_s = float("-inf")
+        if self._health is not None:
+            self._health.save()
 
     # ------------------------------------------------------------ which there are
 
@@ -180,6 +191,8 @@ class ModelServers(Collector):
         for url, gone_s in list(self._gone_s.items()):
             if now_s - gone_s > MISSED_S:
                 self._drop(url)
+                if self._health is not None:
+                    self._health.forget(urlsplit(url).netloc)
 
     def _discover(self, now_s: float) -> Iterator[Observation]:
         if self._discovery is None:
@@ -255,6 +268,9 @@ class ModelServers(Collector):
         now_s, wall_ns = self.monotonic(), self.wall_ns()
         said = one.read(now_s, wall_ns)
         yield from said.samples
+        if self._health is None:
+            self._health = Health(self.config.slo, self.state_dir)
+        yield from self._health.step(one, said, now_s, wall_ns)
         changes = [*said.changes]
         if said.restarted:
             changes.append(f"{one.title} on {one.endpoint} was restarted")

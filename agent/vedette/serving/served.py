@@ -9,13 +9,14 @@ does not take the time of the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import isfinite
+from math import isfinite, nan
 
 import msgspec
 
 from vedette.api import HistogramSample, Instrument, Sample, gauge
 from vedette.exposition.change import HistogramChange
 from vedette.exposition.choice import Choice
+from vedette.exposition.follow import START
 from vedette.exposition.reading import Reader
 from vedette.exposition.scrape import Answer
 from vedette.exposition.wire import NoPage
@@ -68,6 +69,7 @@ class Said(msgspec.Struct, frozen=True):
     samples: tuple[Sample | HistogramSample, ...] = ()
     changes: tuple[str, ...] = ()
     restarted: bool = False
+    rows: tuple[Row, ...] = ()
 
 
 class Served:
@@ -91,6 +93,8 @@ class Served:
         self.models: tuple[str, ...] = ()
         self.up = False
         self.reason = "not asked yet"
+        self.trouble = ""
+        self.started_s = nan
         self.page_s = began_s
         self.since_ns = 0
         self.missing: tuple[str, ...] = ()
@@ -123,6 +127,7 @@ class Served:
         try:
             answer = self._fetch()
         except NoPage as error:
+            self.trouble = error.trouble
             return self._note_down(str(error))
         if not self._mappers:
             self._recognise(answer, now_s)
@@ -134,9 +139,11 @@ class Served:
         rows = [row for one in mapped for row in one.rows]
         self.cut = max(0, len(rows) - ROWS_MAX)
         rows = rows[:ROWS_MAX]
+        started = page.numbers(START)
+        self.started_s = started[0].value if started else nan
         changes = self._note_up(mapped, rows, now_s, wall_ns)
         found = (*samples(rows), *_scalars(rows))
-        return Said(found, tuple(changes), restarted)
+        return Said(found, tuple(changes), restarted, tuple(rows))
 
     def _recognise(self, answer: Answer, now_s: float) -> None:
         """Say who it is; the mapping begins anew where that is another than before."""
@@ -164,14 +171,16 @@ class Served:
         was_down = not self.up and bool(self.since_ns)
         if not self.up:
             self.since_ns = wall_ns
-        self.up, self.reason, self.page_s = True, "", now_s
+        away_s, self.page_s = self.page_s, now_s
+        self.up, self.reason, self.trouble = True, "", ""
         self._failures = self._skips = 0
         self.missing = tuple(one.signal for each in mapped for one in each.missing)
         self.blind = tuple(one.text for each in mapped for one in each.blind)
         models = _models(rows)
         before, self.models = self.models, models
         here = f"{self.title} on {self.endpoint}"
-        changes = [f"{here} answers again"] if was_down else []
+        away = f" after {now_s - away_s:.0f} s" if was_down else ""
+        changes = [f"{here} answers again{away}"] if was_down else []
         if before:
             changes += [f"{here} serves {one}" for one in models if one not in before]
             changes += [f"{here} no longer serves {one}" for one in before if one not in models]

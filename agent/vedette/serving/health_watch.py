@@ -1,0 +1,269 @@
+"""Watch how one model fares: whether it stalls, queues, runs full, fails, or is slow.
+
+Nothing of it is learned but what the pace is compared with (``health_usual``). Every trouble is a
+time for which it has held at each reading, so that a burst between two readings is none.
+
+*Stalled* needs proof that nothing gets on. Servers that count tokens while they make them have to
+make some while a request is there; that they do so is seen once, before it is relied on (llama.cpp
+counts them when a request ends). Of others one long request is no stall: three have to be there,
+for longer than five requests usually take.
+
+*Queued* is what waits twice as long as it is worked on, and a second at the least. How long a
+request waits follows from how many wait and how many finish (Little, Operations Research 9, 1961),
+which is known sooner than the mean that a server tells of those that are through. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from math import isfinite, nan
+
+from vedette.api import Sample
+from vedette.serving import health_series as series
+from vedette.serving.health_figures import BAD, WORKED, Figures, Minute
+from vedette.serving.health_usual import Pace
+
+#: So many usual requests long nothing may finish; so long before any has.
+STALL_REQUESTS, FIRST_S = 5.0, 120.0
+#: Requests that are there at the least, where one may just take long.
+STALL_LEAST = 3.0
+#: A wait is none below this, and below so many times the work. Where servers count those worked on
+#: among those that wait, one time more; where the work is not known, from ``WAIT_LONG_S``.
+WAIT_LEAST_S, WAIT_FACTOR, WAIT_LONG_S = 1.0, 2.0, 10.0
+#: From here on a KV cache is full; from there on it is looked when it will be.
+KV_FULL, KV_HIGH = 0.95, 0.8
+#: The line through so much of the past, of so many readings, of whose steps so many rise.
+KV_SPAN_S, KV_READINGS, KV_RISING = 300.0, 12, 0.8
+NEVER_S = 3_600.0
+#: Ends that make room for the next request.
+ENDED = (*WORKED, "timeout", "aborted")
+#: Requests that failed at the least, in so many readings.
+BAD_LEAST, BAD_READINGS = 5.0, 2
+#: The standard normal deviate of a 95 % interval.
+Z = 1.96
+#: Bursts of failures are looked for in so long; batches smaller than this tell nothing.
+BURST_S, BURSTS_LEAST, BATCH_LEAST = 600.0, 3, 4.0
+SLOW_FACTOR, FIRST_LEAST_S, GAP_LEAST_S = 4.0, 1.0, 0.05
+
+
+class Watch:
+    """One model of one server."""
+
+    def __init__(self, now_s: float) -> None:
+        self.pace = Pace()
+        self._begin(now_s)
+
+    def _begin(self, now_s: float) -> None:
+        self.minute = Minute()
+        self._moved_s = now_s
+        self._worked = False
+        self._live = False
+        self._queued_s = self._full_s = self._slow_s = nan
+        self._stalled: float | None = None
+        self._wait = nan
+        self._now: dict[str, float] = {}
+        self._kv: deque[tuple[float, float]] = deque(maxlen=64)
+        self._bursts: deque[tuple[float, float]] = deque(maxlen=64)
+        self._now_s = now_s
+
+    def restart(self, now_s: float) -> None:
+        """Forget what was of the process before; its pace is still what it is compared with."""
+        self.pace.restart()
+        self._begin(now_s)
+
+    def step(self, now_s: float, elapsed_s: float, figures: Figures) -> str:
+        """Take one page's figures; return in what way it is another model now, or nothing."""
+        if not elapsed_s > 0 or not isfinite(elapsed_s):
+            elapsed_s = 0.0
+        self._now_s, self._now = now_s, figures.now
+        if elapsed_s:
+            self.minute.add(now_s, elapsed_s, figures.gains)
+        self._step_stall(figures)
+        self._step_queue(elapsed_s, figures)
+        self._step_kv(figures)
+        self._step_bursts(figures)
+        swapped = self.pace.step(elapsed_s, self.minute, figures.now)
+        self._step_slow()
+        return swapped
+
+    # ------------------------------------------------------------ what is looked at
+
+    def _step_stall(self, figures: Figures) -> None:
+        gains, now = figures.gains, figures.now
+        ended = sum(gains.get(key, 0.0) for key in WORKED)
+        tokens = max(gains.get("tokens", 0.0), gains.get("step.count", 0.0))
+        if tokens > 0 and ended == 0 and "ok" in gains:
+            self._live = True
+        moved = ended > 0 or tokens > 0
+        self._worked = self._worked or moved
+        there = now.get("waiting", 0.0) + now.get("running", 0.0)
+        if moved or there < (1.0 if self._live else STALL_LEAST):
+            self._moved_s = self._now_s
+        self._stalled = None
+        if ("waiting" in now or "running" in now) and ("ok" in gains or "tokens" in gains):
+            still = self._now_s - self._moved_s
+            known = isfinite(figures.usual_s) and self._worked
+            patience = STALL_REQUESTS * figures.usual_s if known else FIRST_S
+            self._stalled = still if still >= patience else 0.0
+
+    def _step_queue(self, elapsed_s: float, figures: Figures) -> None:
+        waiting = figures.now.get("waiting", 0.0)
+        told = self.minute.mean("queue")
+        if "waiting" not in figures.now and not self.minute.tells("queue.count"):
+            self._wait = nan
+            return
+        # After a pause the newest reading alone tells how fast they finish.
+        newest = sum(figures.gains.get(key, 0.0) for key in ENDED)
+        rate = max(self._rate(*ENDED), newest / elapsed_s if elapsed_s > 0 else 0.0)
+        wait = told if isfinite(told) else 0.0
+        if waiting > 0 and rate > 0:
+            wait = max(wait, waiting / rate)
+        elif waiting > 0:
+            wait = max(wait, self._now_s - self._moved_s)  # nothing finishes
+        elif waiting == 0 and "waiting" in figures.now:
+            wait = 0.0
+        self._wait = wait
+        self._queued_s = self._since(self._queued_s, self._is_long(wait, rate, figures))
+
+    def _is_long(self, wait: float, rate: float, figures: Figures) -> bool:
+        """Say whether a wait is long beside the work that it is for."""
+        running = figures.now.get("running", 0.0)
+        work = self.minute.compute_s()
+        if running > 0 and rate > 0 and not figures.whole:
+            work = running / rate
+        elif not isfinite(work) and self.minute.tells("queue.count"):
+            work = self.minute.mean("request") - self.minute.mean("queue")
+        if not isfinite(work):
+            return wait >= WAIT_LONG_S and figures.now.get("waiting", 2.0) >= 2
+        factor = WAIT_FACTOR + (1.0 if figures.whole else 0.0)
+        return wait >= max(WAIT_LEAST_S, factor * work)
+
+    def _step_kv(self, figures: Figures) -> None:
+        kv = figures.now.get("kv")
+        if kv is None:
+            return
+        while self._kv and self._now_s - self._kv[0][0] > KV_SPAN_S:
+            self._kv.popleft()
+        self._kv.append((self._now_s, kv))
+        pressed = figures.now.get("waiting", 0.0) > 0 or figures.gains.get("preemptions", 0.0) > 0
+        self._full_s = self._since(self._full_s, kv >= KV_FULL and pressed)
+
+    def _step_bursts(self, figures: Figures) -> None:
+        while self._bursts and self._now_s - self._bursts[0][0] > BURST_S:
+            self._bursts.popleft()
+        failed = sum(figures.gains.get(key, 0.0) for key in ("server_error", "failed"))
+        if failed > 0:
+            self._bursts.append((self._now_s, failed))
+
+    def _step_slow(self) -> None:
+        ratios, minute = self.pace.ratios, self.minute
+        first = ratios.get("first", nan) >= SLOW_FACTOR and minute.mean("first") >= FIRST_LEAST_S
+        gap = ratios.get("gap", nan) >= SLOW_FACTOR and minute.mean("gap") >= GAP_LEAST_S
+        self._slow_s = self._since(self._slow_s, first or gap)
+
+    def _since(self, since_s: float, holds: bool) -> float:
+        if not holds:
+            return nan
+        return since_s if isfinite(since_s) else self._now_s
+
+    def _rate(self, *keys: str) -> float:
+        length_s = self.minute.length_s
+        return self.minute.total(*keys) / length_s if length_s > 0 else 0.0
+
+    # ------------------------------------------------------------ what is told
+
+    def samples(self, place: tuple[str, ...], good_share: float = 1.0) -> Iterator[Sample]:
+        """Yield the readings; ``good_share`` of what was answered well was quick enough."""
+        now, minute = self._now, self.minute
+        if self._stalled is not None:
+            yield series.STALLED(self._stalled, *place)
+        if isfinite(self._wait):
+            yield series.QUEUE_WAIT(self._wait, *place)
+            yield series.QUEUE_TIME(self._length(self._queued_s), *place)
+        if "kv" in now:
+            yield series.FULL_TIME(self._length(self._full_s), *place)
+            yield series.FULL_IN(self._full_in(), *place)
+        limit = now.get("limit", 0.0)
+        if limit > 0 and "running" in now:
+            yield series.SLOTS(now["running"] / limit, *place)
+        if minute.tells("tokens"):
+            yield series.TOKENS_RATE(self._rate("tokens"), *place)
+        if minute.tells("ok"):
+            yield series.GOODPUT(good_share * self._rate("ok"), *place)
+        yield from self._failures(place)
+        yield from self._paces(place)
+
+    def _failures(self, place: tuple[str, ...]) -> Iterator[Sample]:
+        outcomes = self.minute.outcomes()
+        for outcome, count in outcomes.items():
+            yield series.ENDED(count, *place, outcome)
+        if not outcomes.keys() & set(BAD):
+            return
+        bad = sum(outcomes.get(key, 0.0) for key in BAD)
+        ended = bad + outcomes.get("ok", 0.0)
+        yield series.FAILED(bad / ended if ended > 0 else 0.0, *place)
+        yield series.FAILED_LEAST(self._sure(bad, ended, outcomes.get("failed", 0.0)), *place)
+        if self.minute.tells("batch.count"):
+            yield series.BURST(self._burst(), *place)
+
+    def _sure(self, bad: float, ended: float, unknown: float) -> float:
+        """Return the share that failed as far as it is sure.
+
+        Where a server does not say whose errors they are they may be one client's: then it takes
+        half of all requests.
+        """
+        if bad < BAD_LEAST or self.minute.readings(*BAD) < BAD_READINGS:
+            return 0.0
+        least = wilson(bad, ended)
+        return least if unknown <= bad / 2 or least >= 0.5 else 0.0
+
+    def _burst(self) -> float:
+        """Return the size of bursts of failures that are batches; 0 where they are none."""
+        batch, sizes = self.minute.mean("batch"), [size for _, size in self._bursts]
+        if not batch >= BATCH_LEAST or len(sizes) < BURSTS_LEAST:
+            return 0.0
+        off = [abs(size / batch - max(1, round(size / batch))) for size in sizes]
+        return sum(sizes) / len(sizes) if max(off) <= 0.25 else 0.0
+
+    def _paces(self, place: tuple[str, ...]) -> Iterator[Sample]:
+        pace = self.pace
+        first, gap = pace.ratios.get("first", nan), pace.ratios.get("gap", nan)
+        if isfinite(first):
+            yield series.FIRST_RATIO(first, *place)
+        if isfinite(gap):
+            yield series.GAP_RATIO(gap, *place)
+        if isfinite(first) or isfinite(gap):
+            yield series.SLOW_TIME(self._length(self._slow_s), *place)
+        if isfinite(pace.prefix_share):
+            yield series.PREFIX_SHARE(pace.prefix_share, *place)
+        if isfinite(pace.prefix_ratio):
+            yield series.PREFIX_RATIO(pace.prefix_ratio, *place)
+
+    def _length(self, since_s: float) -> float:
+        return self._now_s - since_s if isfinite(since_s) else 0.0
+
+    def _full_in(self) -> float:
+        """Return when the KV cache will be full, as a straight line through its readings has it."""
+        kept = self._kv
+        if len(kept) < KV_READINGS or kept[-1][1] < KV_HIGH:
+            return NEVER_S
+        pairs = list(zip(kept, list(kept)[1:], strict=False))
+        if sum(after > before for (_, before), (_, after) in pairs) < KV_RISING * len(pairs):
+            return NEVER_S
+        middle_s = sum(at for at, _ in kept) / len(kept)
+        spread = sum((at - middle_s) ** 2 for at, _ in kept)
+        slope = sum((at - middle_s) * value for at, value in kept) / spread if spread > 0 else 0.0
+        if slope <= 0:
+            return NEVER_S
+        return min(NEVER_S, max(0.0, 1.0 - kept[-1][1]) / slope)
+
+
+def wilson(hits: float, count: float) -> float:
+    """Return the lower end of the 95 % interval of a share (Wilson, JASA 22, 1927)."""
+    if count <= 0:
+        return 0.0
+    share, square = hits / count, Z * Z / count
+    spread = Z * math.sqrt(share * (1 - share) / count + square / (4 * count))
+    return max(0.0, (share + square / 2 - spread) / (1 + square))

@@ -80,7 +80,8 @@ def _stalled(look: Look, value: float) -> str:
 
 def _queue(look: Look, value: float) -> str:
     wait = look.of("queue.wait")
-    parts = [f"a queue that lasts, a request waits for about {_length(wait)}", *_at_work(look)]
+    waits = f", a request waits for about {_length(wait)}" if isfinite(wait) else ""
+    parts = [f"a queue that lasts{waits}", *_at_work(look)]
     running, limit = look.of("requests.running"), look.of("requests.limit")
     kv = look.of("kv_cache.utilization")
     if isfinite(limit) and running >= limit:
@@ -208,6 +209,7 @@ WORDS: dict[str, Callable[[Look, float], str]] = {
     "kv_cache.full.time": _full,
     "kv_cache.full_in": _filling,
     "failures.least": _failures,
+    "failures.burst": _failures,
     "slow.time": _slow,
     "slo.burn_rate": _burning,
 }

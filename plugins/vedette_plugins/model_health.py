@@ -40,6 +40,8 @@ HEAVY_S = 10.0
 STALL_CRITICAL, SILENT_CRITICAL_S = 4.0, 60.0
 #: From this share of failures on, surely, it is critical.
 FAILED_CRITICAL = 0.5
+#: Failures in bursts of the size of a batch ring from this size on, however seldom they come.
+BATCH_LEAST = 4.0
 #: An SLO rings only for so many misses in the long window: one of two requests at night is no rate.
 MISSES_LEAST = 5.0
 #: Long window, short window, burn rate of both, and whether it is critical.
@@ -143,6 +145,7 @@ class ModelHealth(Detector):
             "stalled.time": (one.stalled, STALL_CRITICAL * one.stalled),
             "kv_cache.full.time": (one.kv_cache, None),
             "failures.least": (one.failures, max(one.failures, FAILED_CRITICAL)),
+            "failures.burst": (BATCH_LEAST, None),
             "slow.time": (one.slow, None),
         }
 

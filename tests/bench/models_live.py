@@ -30,8 +30,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -41,6 +43,9 @@ from models_live_toys import TOYS
 INSIDE = "VEDETTE_MODELS_LIVE"
 FIND_S = 150.0
 ROUNDS = 20
+#: Servers that tell of a queue, or of what they refuse in its place.
+FLOODED = ("mosec", "bentoml", "pytriton", "torchserve", "ray")
+FLOOD_S, ORDINARY_S = 80.0, 90.0
 
 
 def main() -> None:
@@ -84,6 +89,7 @@ def transcript(site: Site, running: list[Running]) -> None:
     witness.start()
     try:
         found(site, running, witness)
+        ordinary(site, running)
         counted(site, running)
         cost(site)
         killed(site, running, witness)
@@ -267,24 +273,74 @@ def told(witness: Witness, began_s: float) -> bool:
     return any(" serves " in text for text in witness.since(began_s))
 
 
+def ordinary(site: Site, running: list[Running]) -> None:
+    """Send what healthy clients send, with a mistake now and then: nothing may ring."""
+    known = {x["id"] for x in site.incidents()}
+    ends = time.monotonic() + ORDINARY_S
+    sent: Counter[str] = Counter()
+    while time.monotonic() < ends:
+        for one in running:
+            burst = 4 if sent["bursts"] % 10 == 9 else 1  # BentoML has room for four
+            with ThreadPoolExecutor(burst) as pool:
+                list(pool.map(one.ask, [one.toy.asks[0]] * burst))
+            sent["well"] += burst
+            if sent["bursts"] % 20 == 0:
+                one.ask(one.toy.asks[1])
+                sent["wrong"] += 1
+        sent["bursts"] += 1
+        time.sleep(0.5)
+    time.sleep(2.5 * WINDOW_S)
+    rang = [(x["detectors"], x["title"]) for x in site.incidents() if x["id"] not in known]
+    models = [title for by, title in rang if "model_health" in by]
+    say(
+        f"\nordinary traffic for {ORDINARY_S:g} s ({sent['well']} good requests, {sent['wrong']} "
+        f"wrong ones): incidents of model servers {models}, others {rang if not models else ''}"
+    )
+
+
 def flooded(site: Site, running: list[Running]) -> None:
-    """Flood servers with slow requests, one after the other; say which series moved."""
-    for one in [x for x in running if x.toy.name in ("mosec", "ray")]:
+    """Flood servers with slow requests, one after the other; say what rang when, and what moved."""
+    for one in [x for x in running if x.toy.name in FLOODED]:
         place = endpoint(one, site)
         known = {x["id"] for x in site.incidents()}
         since_ms = time.time_ns() // 1_000_000
-        statuses = one.flood(clients=32, seconds=40)
-        time.sleep(2.5 * WINDOW_S)
-        say(f"\n{one.toy.name} is flooded by 32 clients for 40 s: {dict(statuses)}")
+        began = time.monotonic()
+
+        def mine(place: str = place, known: set[str] = known) -> list[dict[str, Any]]:
+            fresh = [x for x in site.incidents() if x["id"] not in known]
+            return [x for x in fresh if place in str(x["series"])]
+
+        with ThreadPoolExecutor(1) as pool:
+            flood = pool.submit(one.flood, clients=32, seconds=FLOOD_S)
+            rang_s = until(mine, FLOOD_S + 2.5 * WINDOW_S, "an incident", must=False)
+            titles = [x["title"] for x in mine()]
+            ruled_s = until(
+                lambda: any("model_health" in x["detectors"] for x in mine()),
+                max(1.0, began + FLOOD_S + 2.5 * WINDOW_S - time.monotonic()),
+                "an incident of model_health",
+                must=False,
+            )
+            ruled_s += rang_s
+            statuses = flood.result()
+        time.sleep(WINDOW_S)
+        say(
+            f"\n{one.toy.name} is flooded by 32 clients for {FLOOD_S:g} s: {dict(statuses)}; the "
+            f"first incident after {rang_s:.1f} s {titles}, of model_health after {ruled_s:.1f} s"
+        )
+        for x in mine():
+            say(f"  incident: {x['severity']} {x['detectors']} {x['title']!r}")
+        over_s = until(
+            lambda: all(x["state"] == "resolved" for x in mine()), 180, "all well", must=False
+        )
+        say(f"  resolved {over_s:.1f} s later: {[x['state'] for x in mine()]}")
+        others = [x["title"] for x in site.incidents() if x["id"] not in known]
+        say(f"  other incidents meanwhile: {[x for x in others if place not in x]}")
         rows = [
             (name, f"{low:.3g}", f"{high:.3g}")
             for name, (low, high) in site.peaks(place, since_ms).items()
             if high > 1.5 * low or isnan(low)
         ]
         say(table(rows, ("series that moved", "most before", "most since")))
-        for x in site.incidents():
-            if x["id"] not in known:
-                say(f"  incident: {x['severity']} {x['detectors']} {x['title']!r}")
 
 
 # ---------------------------------------------------------------- around it

@@ -79,7 +79,9 @@ class Engine:
         self.asked = Buckets("vllm:request_prompt_tokens", LENGTHS)
         self.made = Buckets("vllm:request_generation_tokens", LENGTHS)
 
-    def work(self, seconds: float, arrivals: float, *, length: float = 80, gap: float = 0.02) -> None:
+    def work(
+        self, seconds: float, arrivals: float, *, length: float = 80, gap: float = 0.02
+    ) -> None:
         """Let requests arrive and be finished, first come first served."""
         room = self.slots * seconds / self.work_s
         there = self.waiting + arrivals
@@ -89,7 +91,9 @@ class Engine:
         self.running = min(self.slots, round(there))
         self.finish(done, waited, length=length, gap=gap)
 
-    def finish(self, done: float, waited: float = 0.0, *, length: float = 80, gap: float = 0.02) -> None:
+    def finish(
+        self, done: float, waited: float = 0.0, *, length: float = 80, gap: float = 0.02
+    ) -> None:
         self.ends["stop"] = self.ends.get("stop", 0.0) + done
         self.statuses["2xx"] = self.statuses.get("2xx", 0.0) + done
         self.tokens += done * length
@@ -175,7 +179,7 @@ class Host:
                 raise page
             return Answer(page, False, "text/plain; version=0.0.4", len(page), 0.0)
 
-        self.servers[endpoint] = Served(endpoint, fetch, lambda: [], began_s=self.now_s)
+        self.servers[endpoint] = Served(endpoint, fetch, list, began_s=self.now_s)
 
     def tick(self, seconds: float = 10.0) -> dict[Series, float]:
         self.now_s += seconds
@@ -183,6 +187,7 @@ class Host:
         self.told = {}
         for one in self.servers.values():
             said = one.read(self.now_s, wall_ns)
+            self.events += said.changes
             found = [*said.samples, *self.health.step(one, said, self.now_s, wall_ns)]
             for sample in found:
                 if isinstance(sample, Sample):

@@ -118,7 +118,8 @@ class Health:
         outer = outermost(layer for layer, _ in found)
         for group, its in found.items():
             place = (one.endpoint, one.server, *group)
-            watch = self._watch(server, group, now_s)
+            alone = sum(layer == group[0] for layer, _ in found) == 1
+            watch = self._watch(server, group, now_s, alone=alone)
             swapped = watch.step(now_s, elapsed_s, its)
             promised = self._slos and group[0] == outer
             quick = (yield from self._objectives(its, place, wall_s)) if promised else 1.0
@@ -133,12 +134,12 @@ class Health:
                 del server.watches[group], server.missed[group]
 
     @staticmethod
-    def _watch(server: _Server, group: Group, now_s: float) -> Watch:
-        """Return what is known of a model; the first one named takes over what had no name."""
+    def _watch(server: _Server, group: Group, now_s: float, *, alone: bool) -> Watch:
+        """Return what is known of a model; an only one takes over what had no name before."""
         server.missed.pop(group, None)
         watch = server.watches.get(group)
         if watch is None:
-            unnamed = server.watches.pop((group[0], ""), None) if group[1] else None
+            unnamed = server.watches.pop((group[0], ""), None) if alone else None
             watch = server.watches[group] = unnamed or Watch(now_s)
         return watch
 

@@ -204,6 +204,11 @@ class Minute:
         """Return how requests ended, of those outcomes that are told."""
         return {name: self.total(name) for name in OUTCOMES if self.tells(name)}
 
-    def readings(self, *keys: str) -> int:
-        """Return in how many readings any of these figures grew."""
-        return sum(any(gains.get(key, 0.0) > 0 for key in keys) for _, _, gains in self._kept)
+    def usual_share(self, hits: tuple[str, ...], of: tuple[str, ...]) -> tuple[float, float]:
+        """Return hits and what they are of, without the reading that had most hits."""
+        each = [
+            (sum(gains.get(key, 0.0) for key in hits), sum(gains.get(key, 0.0) for key in of))
+            for _, _, gains in self._kept
+        ]
+        worst = max(each, default=(0.0, 0.0))
+        return sum(hit for hit, _ in each) - worst[0], sum(all_ for _, all_ in each) - worst[1]

@@ -66,8 +66,8 @@ FAILED = _of(
 FAILED_LEAST = _of(
     "vedette.model.failures.least",
     "1",
-    "The same share as far as it is sure (the lower end of its 95 % interval); 0 for less than "
-    "five requests, and for what came in one reading.",
+    "The same share as far as it is sure (the lower end of its 95 % interval), the worst reading "
+    "left out; 0 for less than three such requests.",
 )
 BURST = _of(
     "vedette.model.failures.burst",

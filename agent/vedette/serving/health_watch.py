@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
+from itertools import pairwise
 from math import isfinite, nan
 
 from vedette.api import Sample
@@ -34,13 +35,14 @@ STALL_LEAST = 3.0
 WAIT_LEAST_S, WAIT_FACTOR, WAIT_LONG_S = 1.0, 2.0, 10.0
 #: From here on a KV cache is full; from there on it is looked when it will be.
 KV_FULL, KV_HIGH = 0.95, 0.8
-#: The line through so much of the past, of so many readings, of whose steps so many rise.
-KV_SPAN_S, KV_READINGS, KV_RISING = 300.0, 12, 0.8
+#: The line through so much of the past, of so many readings, of whose steps so many rise and none
+#: falls by more than that.
+KV_SPAN_S, KV_READINGS, KV_RISING, KV_FALL = 300.0, 15, 0.8, 0.01
 NEVER_S = 3_600.0
 #: Ends that make room for the next request.
 ENDED = (*WORKED, "timeout", "aborted")
-#: Requests that failed at the least, in so many readings.
-BAD_LEAST, BAD_READINGS = 5.0, 2
+#: Requests that failed at the least, those of the worst reading left out.
+BAD_LEAST = 3.0
 #: The standard normal deviate of a 95 % interval.
 Z = 1.96
 #: Bursts of failures are looked for in so long; batches smaller than this tell nothing.
@@ -62,7 +64,7 @@ class Watch:
         self._live = False
         self._queued_s = self._full_s = self._slow_s = nan
         self._stalled: float | None = None
-        self._wait = nan
+        self._wait, self._queue_told = nan, False
         self._now: dict[str, float] = {}
         self._kv: deque[tuple[float, float]] = deque(maxlen=64)
         self._bursts: deque[tuple[float, float]] = deque(maxlen=64)
@@ -109,23 +111,30 @@ class Watch:
             self._stalled = still if still >= patience else 0.0
 
     def _step_queue(self, elapsed_s: float, figures: Figures) -> None:
-        waiting = figures.now.get("waiting", 0.0)
+        now = figures.now
+        self._wait, is_long = nan, False
+        if not any(map(self.minute.tells, (*ENDED, "queue.count"))):
+            # How long a request waits is not known then, but what part of its time.
+            waiting, running = now.get("waiting", 0.0), now.get("running", 0.0)
+            is_long = waiting >= 2 and waiting >= WAIT_FACTOR * running and not figures.whole
+        elif "waiting" in now or self.minute.tells("queue.count"):
+            # After a pause the newest reading alone tells how fast they finish.
+            newest = sum(figures.gains.get(key, 0.0) for key in ENDED)
+            rate = max(self._rate(*ENDED), newest / elapsed_s if elapsed_s > 0 else 0.0)
+            self._wait = self._waits(now.get("waiting"), rate)
+            is_long = self._is_long(self._wait, rate, figures)
+        self._queue_told = "waiting" in now or isfinite(self._wait)
+        self._queued_s = self._since(self._queued_s, is_long)
+
+    def _waits(self, waiting: float | None, rate: float) -> float:
+        """Return how long a request has to wait."""
         told = self.minute.mean("queue")
-        if "waiting" not in figures.now and not self.minute.tells("queue.count"):
-            self._wait = nan
-            return
-        # After a pause the newest reading alone tells how fast they finish.
-        newest = sum(figures.gains.get(key, 0.0) for key in ENDED)
-        rate = max(self._rate(*ENDED), newest / elapsed_s if elapsed_s > 0 else 0.0)
+        if waiting == 0:
+            return 0.0
         wait = told if isfinite(told) else 0.0
-        if waiting > 0 and rate > 0:
-            wait = max(wait, waiting / rate)
-        elif waiting > 0:
-            wait = max(wait, self._now_s - self._moved_s)  # nothing finishes
-        elif waiting == 0 and "waiting" in figures.now:
-            wait = 0.0
-        self._wait = wait
-        self._queued_s = self._since(self._queued_s, self._is_long(wait, rate, figures))
+        if waiting is None:
+            return wait
+        return max(wait, waiting / rate if rate > 0 else self._now_s - self._moved_s)
 
     def _is_long(self, wait: float, rate: float, figures: Figures) -> bool:
         """Say whether a wait is long beside the work that it is for."""
@@ -181,6 +190,7 @@ class Watch:
             yield series.STALLED(self._stalled, *place)
         if isfinite(self._wait):
             yield series.QUEUE_WAIT(self._wait, *place)
+        if self._queue_told:
             yield series.QUEUE_TIME(self._length(self._queued_s), *place)
         if "kv" in now:
             yield series.FULL_TIME(self._length(self._full_s), *place)
@@ -204,20 +214,22 @@ class Watch:
         bad = sum(outcomes.get(key, 0.0) for key in BAD)
         ended = bad + outcomes.get("ok", 0.0)
         yield series.FAILED(bad / ended if ended > 0 else 0.0, *place)
-        yield series.FAILED_LEAST(self._sure(bad, ended, outcomes.get("failed", 0.0)), *place)
+        yield series.FAILED_LEAST(self._sure(outcomes.get("failed", 0.0)), *place)
         if self.minute.tells("batch.count"):
             yield series.BURST(self._burst(), *place)
 
-    def _sure(self, bad: float, ended: float, unknown: float) -> float:
+    def _sure(self, unknown: float) -> float:
         """Return the share that failed as far as it is sure.
 
-        Where a server does not say whose errors they are they may be one client's: then it takes
-        half of all requests.
+        The worst reading of the minute is left out: one bad moment is not what goes on. Where a
+        server does not say whose errors they are they may be one client's: then it takes half of
+        all requests.
         """
-        if bad < BAD_LEAST or self.minute.readings(*BAD) < BAD_READINGS:
+        bad, ended = self.minute.usual_share(BAD, ("ok", *BAD))
+        if bad < BAD_LEAST:
             return 0.0
         least = wilson(bad, ended)
-        return least if unknown <= bad / 2 or least >= 0.5 else 0.0
+        return least if unknown <= self.minute.total(*BAD) / 2 or least >= 0.5 else 0.0
 
     def _burst(self) -> float:
         """Return the size of bursts of failures that are batches; 0 where they are none."""
@@ -249,8 +261,8 @@ class Watch:
         kept = self._kv
         if len(kept) < KV_READINGS or kept[-1][1] < KV_HIGH:
             return NEVER_S
-        pairs = list(zip(kept, list(kept)[1:], strict=False))
-        if sum(after > before for (_, before), (_, after) in pairs) < KV_RISING * len(pairs):
+        steps = [after - before for (_, before), (_, after) in pairwise(kept)]
+        if min(steps) < -KV_FALL or sum(one > 0 for one in steps) < KV_RISING * len(steps):
             return NEVER_S
         middle_s = sum(at for at, _ in kept) / len(kept)
         spread = sum((at - middle_s) ** 2 for at, _ in kept)

@@ -197,7 +197,10 @@ def test_an_unknown_detector_is_told_which_there_are(
     assert backtest(write(made(3)), "--detector", "oracle") == 2
     told = capsys.readouterr().err
     assert "there is no detector 'oracle'" in told
-    assert "known: ensemble, forecast, lasting, level, log_signal, novelty, onset, robust" in told
+    assert (
+        "known: ensemble, forecast, lasting, level, log_signal, model_health, novelty, onset"
+        in told
+    )
 
 
 def test_the_hosts_own_configuration_is_not_read(

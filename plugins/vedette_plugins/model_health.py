@@ -12,7 +12,7 @@ of the same server when a finding opens.
 
 Score: 1 from the bar on, 2 where it is critical, 0.95 just below, NaN of everything else.
 Cost: a look at the few rows in question; nothing in the nine ticks of ten in which no server is
-read. For 400 rows of ten servers 30 µs a reading.
+read. Of ten servers with two SLOs each (400 rows) 64 µs a reading, 3 µs between readings.
 """
 
 from __future__ import annotations

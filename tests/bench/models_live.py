@@ -93,6 +93,7 @@ def transcript(site: Site, running: list[Running]) -> None:
         counted(site, running)
         cost(site)
         killed(site, running, witness)
+        hung(site, running)
         redeployed(site, running, witness)
         flooded(site, running)
         cost(site)
@@ -249,6 +250,30 @@ def killed(site: Site, running: list[Running], witness: Witness) -> None:
     ours = {x["id"] for x in mine()}
     others = [x["title"] for x in site.incidents() if x["id"] not in known | ours]
     say(f"  other incidents meanwhile: {others}")
+
+
+def hung(site: Site, running: list[Running]) -> None:
+    """Stop a server without ending it: that has to be told apart from one that was killed."""
+    one = next((x for x in running if x.toy.name == "bentoml"), running[-1])
+    place = endpoint(one, site)
+    known = {x["id"] for x in site.incidents()}
+
+    def mine() -> list[dict[str, Any]]:
+        fresh = [x for x in site.incidents() if x["id"] not in known]
+        return [x for x in fresh if place in str(x["series"])]
+
+    assert one.process is not None
+    os.killpg(one.process.pid, signal.SIGSTOP)
+    try:
+        rang_s = until(mine, 60, "an incident", must=False)
+        titles = [x["title"] for x in mine()]
+    finally:
+        os.killpg(one.process.pid, signal.SIGCONT)
+    say(f"\n{one.toy.name} on {place} is stopped: an incident after {rang_s:.1f} s {titles}")
+    over_s = until(
+        lambda: all(x["state"] == "resolved" for x in mine()), 150, "all well", must=False
+    )
+    say(f"  resolved {over_s:.1f} s after it went on")
 
 
 def redeployed(site: Site, running: list[Running], witness: Witness) -> None:

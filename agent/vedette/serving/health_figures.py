@@ -68,8 +68,9 @@ class Figures(msgspec.Struct):
 
     ``now`` is what is (``waiting``, ``running``, ``limit``, ``kv``, ...), ``gains`` what came since
     the page before: outcomes by name, ``tokens`` made, and ``.sum`` and ``.count`` of times. What
-    is not told is not there. ``usual_s`` is the mean time of a request over the server's life;
-    ``whole`` says that those worked on are among those that wait.
+    is not told is not there. ``usual_s`` is the mean time of a request over the server's life,
+    ``first_s`` that to its first token; ``whole`` says that those worked on are among those that
+    wait.
     """
 
     now: dict[str, float] = {}
@@ -77,6 +78,7 @@ class Figures(msgspec.Struct):
     durations: list[HistogramChange] = []
     firsts: list[HistogramChange] = []
     usual_s: float = nan
+    first_s: float = nan
     whole: bool = False
 
     def take(self, row: Row) -> None:
@@ -116,6 +118,8 @@ class Figures(msgspec.Struct):
                 self.usual_s = life.mean
         elif key == "first":
             self.firsts.append(gain)
+            if isfinite(life.mean) and not life.mean < self.first_s:
+                self.first_s = life.mean
         if isfinite(gain.count):
             self._add(self.gains, f"{key}.count", gain.count)
             self._add(self.gains, f"{key}.sum", gain.sum)

@@ -22,7 +22,8 @@ STALLED = _of(
     "vedette.model.stalled.time",
     "s",
     "Time for which requests were there and nothing got on: no request finished, no token made. "
-    "0 until it is longer than five usual requests.",
+    "0 until it is longer than five usual requests (of engines that count tokens while they make "
+    "them: than five usual times to the first).",
 )
 QUEUE_TIME = _of(
     "vedette.model.queue.time",

@@ -4,9 +4,9 @@ Nothing of it is learned but what the pace is compared with (``health_usual``). 
 time for which it has held at each reading, so that a burst between two readings is none.
 
 *Stalled* needs proof that nothing gets on. Servers that count tokens while they make them have to
-make some while a request is there; that they do so is seen once, before it is relied on (llama.cpp
-counts them when a request ends). Of others one long request is no stall: three have to be there,
-for longer than five requests usually take.
+make some while a request is there, but for the time to a first token; that they do so is seen once,
+before it is relied on (llama.cpp counts them when a request ends). Of others one long request is no
+stall: three have to be there, for longer than five requests usually take.
 
 *Queued* is what waits twice as long as it is worked on, and a second at the least. How long a
 request waits follows from how many wait and how many finish (Little, Operations Research 9, 1961),
@@ -106,8 +106,8 @@ class Watch:
         self._stalled = None
         if ("waiting" in now or "running" in now) and ("ok" in gains or "tokens" in gains):
             still = self._now_s - self._moved_s
-            known = isfinite(figures.usual_s) and self._worked
-            patience = STALL_REQUESTS * figures.usual_s if known else FIRST_S
+            usual = figures.first_s if self._live else figures.usual_s
+            patience = STALL_REQUESTS * usual if isfinite(usual) and self._worked else FIRST_S
             self._stalled = still if still >= patience else 0.0
 
     def _step_queue(self, elapsed_s: float, figures: Figures) -> None:

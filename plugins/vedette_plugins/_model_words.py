@@ -123,6 +123,9 @@ def _failures(look: Look, value: float) -> str:
             f"they come in bursts of about {burst:.0f}, the size of a batch: one bad input may "
             "take the others of its batch with it"
         )
+    wait = look.of("queue.wait")
+    if wait >= 1:
+        parts.append(f"those taken in wait for about {_length(wait)}")
     return "; ".join([*parts, *_at_work(look)])
 
 

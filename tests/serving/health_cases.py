@@ -208,8 +208,9 @@ class Host:
         for series in self.told:
             self._rows.setdefault(series, len(self._rows))
         values = np.full((len(self._rows), 1), np.nan, dtype=np.float32)
-        for series, value in self.told.items():
-            values[self._rows[series], 0] = value
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+            for series, value in self.told.items():
+                values[self._rows[series], 0] = value
         window = Window(np.array([wall_ns]), values, list(self._rows), len(self._rows))
         scores = self.detector.score(window, {})
         changes = self.decider.step(self.detector, scores, window, {})

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from health_cases import START_S, Engine, Host
 from page_cases import FIXTURES, PAGED, paths
 
+from test_hazards import spoilt
+from vedette.api import Duration
 from vedette.exposition.wire import NoPage
+from vedette.serving.health_slo import Slo
 
 PLACE = "Model server vllm on 127.0.0.1:8000"
 
@@ -173,6 +178,19 @@ def test_rejections_are_told_as_want_of_room() -> None:
     ((_, incident),) = host.opened
     assert "rejected for want of room" in incident.title
     assert "errors of the server" not in incident.title
+
+
+def test_what_is_refused_beside_a_queue_is_told_with_the_time_in_it() -> None:
+    host, engine = Host(), Engine()
+    healthy(host, engine)
+    for _ in range(5):
+        engine.work(10, 40)
+        engine.ends["rejected"] = engine.ends.get("rejected", 0.0) + 200
+        engine.refuse("5xx", 200)
+        host.serve(engine.page())
+        host.tick()
+    ((_, incident),) = host.opened
+    assert "rejected for want of room); those taken in wait for about" in incident.title
 
 
 def test_errors_of_clients_never_ring() -> None:
@@ -405,3 +423,14 @@ def test_sglang_that_stands_still_with_a_queue_is_stalled() -> None:
     for _ in range(16):
         host.tick()
     assert any("stalled, nothing finished" in title for title in host.titles)
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_whatever_becomes_of_a_page_health_raises_nothing(name: str) -> None:
+    bodies = [path.read_bytes() for path in paths(name)]
+    chance = random.Random(11)
+    host = Host(Slo(availability=0.9, latency=Duration(1), ttft=Duration(1)))
+    for _ in range(25):
+        host.serve(spoilt(chance.choice(bodies), chance))
+        host.tick()
+    assert not any(value == float("-inf") for value in host.told.values())

@@ -204,6 +204,15 @@ def test_budgets_outlive_the_agent(tmp_path: Path) -> None:
     )
 
 
+def test_a_collector_that_was_closed_and_goes_on_keeps_budgets_again(tmp_path: Path) -> None:
+    host, engine = Host(AVAILABLE, state_dir=str(tmp_path)), Engine()
+    run(host, engine, 10)
+    host.health.save()
+    before = (tmp_path / "budgets").read_bytes()
+    run(host, engine, 10)
+    assert (tmp_path / "budgets").read_bytes() != before
+
+
 def test_a_crash_costs_minutes_and_a_server_that_stays_away_keeps_its_budget(
     tmp_path: Path,
 ) -> None:

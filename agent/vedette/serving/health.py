@@ -61,13 +61,15 @@ class Health:
         """Yield how a server fares after it was read; ``now_s`` is monotonic."""
         wall_s = wall_ns / 1e9
         if not isfinite(self._began_s):
-            self._began_s = self._saved_s = wall_s
+            self._began_s = wall_s
+        if not isfinite(self._saved_s):
+            self._saved_s = wall_s
         server = self._servers.get(one.endpoint)
         if server is None:
             server = self._servers[one.endpoint] = _Server(one, now_s)
         if not one.up:
             server.down_s = server.down_s if isfinite(server.down_s) else one.page_s
-            if one.since_ns:
+            if one.trouble:
                 yield series.DOWN(1.0, one.endpoint, one.server, one.trouble)
             return
         yield from self._answers(one, server, now_s, wall_s)
@@ -78,15 +80,15 @@ class Health:
         elapsed_s, server.read_s = now_s - server.read_s, now_s
         yield from self._models(one, server, said.rows, (now_s, elapsed_s, wall_s))
         if wall_s - self._saved_s >= WRITE_S:
-            self.save(wall_s)
+            self.save()
 
     def forget(self, endpoint: str) -> None:
         """Let go of a server that is no longer read; its budgets are kept."""
         self._servers.pop(endpoint, None)
 
-    def save(self, wall_s: float = nan) -> None:
+    def save(self) -> None:
         """Make what was used of error budgets durable."""
-        self._saved_s = wall_s
+        self._saved_s = nan
         self._keeper.save(self._budgets, self._kept)
 
     # ------------------------------------------------------------ the server

@@ -254,7 +254,8 @@ def killed(site: Site, running: list[Running], witness: Witness) -> None:
 
 def hung(site: Site, running: list[Running]) -> None:
     """Stop a server without ending it: that has to be told apart from one that was killed."""
-    one = next((x for x in running if x.toy.name == "bentoml"), running[-1])
+    # The workers of others are in process groups of their own, and go on.
+    one = next((x for x in running if x.toy.name in ("mosec", "mlserver")), running[0])
     place = endpoint(one, site)
     known = {x["id"] for x in site.incidents()}
 

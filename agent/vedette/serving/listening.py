@@ -4,9 +4,9 @@ From /proc/net/tcp and tcp6, and the descriptors of processes. Whose descriptors
 see stays unknown: its socket is still told, without a process. Sockets within a container that has
 a network of its own are not seen, ports that are published from it are.
 
-Cost: a look costs a few system calls per process and descriptor, some 20 ms on a host with 300
-processes; ``Listening.look`` looks at the descriptors of a process once, and again only when there
-is a socket that nobody is known for.
+Cost: to look at the descriptors of all processes takes some 20 ms on a host with 300 of them. It is
+done only when there is a socket that nobody is known for, and not for a socket that was looked for
+``SEARCHES_MAX`` times: whoever holds it is another user's, or in a container.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import msgspec
 _LISTEN = b"0A"
 PROCESSES_MAX, DESCRIPTORS_MAX, SOCKETS_MAX = 20_000, 4_096, 4_096
 COMMAND_MAX = 4_096
+#: A socket without an owner is looked for so often: it may pass from one process to another.
+SEARCHES_MAX = 3
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -55,14 +57,19 @@ class Listening:
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
         self._owners: dict[str, Process] = {}
+        self._searches: dict[str, int] = {}
 
     def look(self) -> list[Listener]:
         """Return the listening sockets, by port."""
         sockets = self._sockets(f"{self._proc}/{'self' if self._proc == '/proc' else '1'}/net")
         known = {inode: one for inode, one in self._owners.items() if inode in sockets}
         self._owners = {inode: one for inode, one in known.items() if self._lives(one)}
-        if sockets.keys() - self._owners.keys():
-            self._owners |= self._find(sockets.keys() - self._owners.keys())
+        nobodys = sockets.keys() - self._owners.keys()
+        self._searches = {inode: self._searches.get(inode, 0) for inode in nobodys}
+        wanted = {inode for inode, count in self._searches.items() if count < SEARCHES_MAX}
+        if wanted:
+            self._owners |= self._find(wanted)
+            self._searches |= {inode: self._searches[inode] + 1 for inode in wanted}
         found = {
             (address, port): Listener(address, port, self._owners.get(inode))
             for inode, (address, port) in sockets.items()

@@ -6,9 +6,10 @@ The agent runs with the default collectors and detectors, a destination nobody l
 the spool fills up to its cap of 8 MiB), and a plugin whose series (50 of them) get other names
 every 30 s, so that old ones have to be forgotten. Beside it a process begins and ends five times a
 second, and five lines a second of a hundred kinds are logged: that log alone is read, and no model
-server is looked for, so that what else goes on on this host is not measured. Twice a minute its resident and private memory are read; the slope is the least squares
-line through what comes after the settling time, with its standard error. Budget: under 0.5 MiB an
-hour. Prints a line per ten minutes and JSON at the end.
+server is looked for, so that what else goes on on this host is not measured. Twice a minute its
+resident and private memory are read; the slope is the least squares line through what comes after
+the settling time, with its standard error. Budget: under 0.5 MiB an hour.
+Prints a line per ten minutes and JSON at the end.
 """
 
 from __future__ import annotations

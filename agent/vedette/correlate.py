@@ -33,6 +33,7 @@ from vedette.decide import FindingChange, worse
 from vedette.entities import place_of
 from vedette.relations import Tie
 from vedette.severity import grade
+from vedette.tenants import Tenants
 from vedette.together import Together
 
 #: An open incident is told anew at most this often, unless it became graver.
@@ -73,6 +74,8 @@ class Correlator:
         self.zone = zone
         #: What this host has shown to turn strange together; saved and undone by its owner.
         self.together = Together()
+        #: Which model server uses which GPU; its owner has it look at the series there are.
+        self.tenants = Tenants()
         #: Findings that could not be kept because of the bounds.
         self.dropped = 0
         self._cases: list[Case] = []
@@ -192,7 +195,7 @@ class Correlator:
 
     def _home(self, finding: Finding) -> Case | None:
         """Return the case a new finding has the closest tie to."""
-        ties = [(case.tie_to(finding, self.together), case) for case in self._cases]
+        ties = [(case.tie_to(finding, self.together, self.tenants), case) for case in self._cases]
         near = [pair for pair in ties if pair[0] is not Tie.NONE]
         if not near:
             return None
@@ -224,7 +227,7 @@ class Correlator:
             if other is case or not other.members:
                 continue
             own = [one for one in case.members.values() if case.is_core(one)]
-            if all(other.tie_to(one, self.together) > Tie.STRANGE for one in own):
+            if all(other.tie_to(one, self.together, self.tenants) > Tie.STRANGE for one in own):
                 return other
             near = abs(other.onset_ns - case.onset_ns) <= BLAME_SPAN_NS
             if near and self._blame.one_culprit(case, other):

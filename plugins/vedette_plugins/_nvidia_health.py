@@ -137,6 +137,7 @@ class HealthSeries:
             if gpu.divided not in (None, divided):
                 gpu.forget()
             gpu.divided = divided
+            gpu.parts = []
             if divided:
                 yield from self._divided(gpu, own)
 
@@ -167,6 +168,7 @@ class HealthSeries:
                 number = part.ask("nvmlDeviceGetGpuInstanceId")
                 if number is not None and number < INSTANCES_MAX:
                     found.setdefault(number, part)
+        gpu.parts = list(found.values())
         yield self.instances(len(found), *own)
         for number, part in found.items():
             memory = part.ask("nvmlDeviceGetMemoryInfo")

@@ -139,6 +139,7 @@ class LoadSeries:
 
     def _fields(self, fields: dict[int, float], gpu: Gpu, own: Own) -> Iterator[Sample]:
         yield from self._warmth(gpu, own, fields.get(MEMORY_TEMPERATURE), "memory")
+        gpu.energy_j = fields[ENERGY] * 1e-3 if ENERGY in fields else float("nan")
         if ENERGY in fields:
             yield self.energy(fields[ENERGY] * 1e-3, *own, "gpu")
         if CORRECTED in fields:

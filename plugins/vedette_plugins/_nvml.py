@@ -65,6 +65,11 @@ class Gpu:
         self.divided: bool | None = None
         self.health: list[Sample] = []
         self.limits: dict[str, float] = {}
+        #: The instances that it is divided into (MIG).
+        self.parts: list[Gpu] = []
+        #: Bytes that each process holds, by pid, and energy, of the newest reading.
+        self.held: dict[int, int] | None = None
+        self.energy_j = float("nan")
         self._cannot: set[tuple[Any, ...]] = set()
 
     def find(self) -> None:

@@ -33,6 +33,7 @@ class Process(msgspec.Struct, frozen=True):
     name: str
     command: tuple[str, ...]
     cgroup: str = ""
+    parent: int = 0
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -55,19 +56,48 @@ class Listening:
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
         self._owners: dict[str, Process] = {}
+        #: What the newest look found.
+        self.newest: tuple[Listener, ...] = ()
 
     def look(self) -> list[Listener]:
         """Return the listening sockets, by port."""
         sockets = self._sockets(f"{self._proc}/{'self' if self._proc == '/proc' else '1'}/net")
         known = {inode: one for inode, one in self._owners.items() if inode in sockets}
-        self._owners = {inode: one for inode, one in known.items() if self._lives(one)}
+        self._owners = {inode: one for inode, one in known.items() if self.lives(one)}
         if sockets.keys() - self._owners.keys():
             self._owners |= self._find(sockets.keys() - self._owners.keys())
         found = {
             (address, port): Listener(address, port, self._owners.get(inode))
             for inode, (address, port) in sockets.items()
         }
-        return sorted(found.values(), key=lambda one: (one.port, one.address))
+        ranked = sorted(found.values(), key=lambda one: (one.port, one.address))
+        self.newest = tuple(ranked)
+        return ranked
+
+    def process(self, pid: int) -> Process | None:
+        """Return a process as far as it may be seen; None when there is none."""
+        folder = f"{self._proc}/{pid}"
+        born = self._born(pid)
+        if born is None:
+            return None
+        command = _whole(f"{folder}/cmdline", COMMAND_MAX).split(b"\0")
+        while command and not command[-1]:
+            command.pop()
+        groups = _whole(f"{folder}/cgroup", COMMAND_MAX).decode("utf-8", "replace").split("\n")
+        own = next((one.split(":", 2)[2] for one in groups if one.startswith("0::")), "")
+        return Process(
+            pid,
+            born[1],
+            _whole(f"{folder}/comm", 64).decode("utf-8", "replace").rstrip("\n"),
+            tuple(word.decode("utf-8", "replace") for word in command),
+            own,
+            born[0],
+        )
+
+    def lives(self, process: Process) -> bool:
+        """Say whether it is still there, and not another one with its number."""
+        born = self._born(process.pid)
+        return born is not None and born[1] == process.started
 
     # ------------------------------------------------------------ sockets
 
@@ -94,7 +124,7 @@ class Listening:
                 break
             for inode in self._held(pid):
                 if inode in wanted and inode not in found:
-                    process = self._process(pid)
+                    process = self.process(pid)
                     if process is not None:
                         found[inode] = process
         return found
@@ -121,32 +151,13 @@ class Listening:
             if target.startswith("socket:["):
                 yield target[8:-1]
 
-    def _process(self, pid: int) -> Process | None:
-        folder = f"{self._proc}/{pid}"
-        started = self._started(pid)
-        if started is None:
-            return None
-        command = _whole(f"{folder}/cmdline", COMMAND_MAX).split(b"\0")
-        while command and not command[-1]:
-            command.pop()
-        groups = _whole(f"{folder}/cgroup", COMMAND_MAX).decode("utf-8", "replace").split("\n")
-        own = next((one.split(":", 2)[2] for one in groups if one.startswith("0::")), "")
-        return Process(
-            pid,
-            started,
-            _whole(f"{folder}/comm", 64).decode("utf-8", "replace").rstrip("\n"),
-            tuple(word.decode("utf-8", "replace") for word in command),
-            own,
-        )
-
-    def _started(self, pid: int) -> int | None:
-        """Return when a process was started; with its number that names it for ever."""
+    def _born(self, pid: int) -> tuple[int, int] | None:
+        """Return a process's parent and when it was started; that names it for ever."""
         stat = _whole(f"{self._proc}/{pid}/stat", 4096)
         fields = stat[stat.rfind(b")") + 1 :].split()
-        return int(fields[19]) if len(fields) > 19 and fields[19].isdigit() else None
-
-    def _lives(self, process: Process) -> bool:
-        return self._started(process.pid) == process.started
+        if len(fields) <= 19 or not (fields[19].isdigit() and fields[1].isdigit()):
+            return None
+        return int(fields[1]), int(fields[19])
 
 
 def _place(text: bytes) -> tuple[str, int] | None:

@@ -56,7 +56,8 @@ _TIMES = {
     "vedette.model.queue.duration": "time in the queue",
     "vedette.model.request.duration": "time per request",
 }
-#: Why a GPU holds its clock down, where a person should know of it.
+#: Whether a GPU's clock is held down, and why, where a person should know of it.
+THROTTLED = "vedette.gpu.throttled"
 _HELD_BY = {
     "hardware": "its own protection",
     "hardware_thermal": "heat",
@@ -159,7 +160,8 @@ def sentence(
         verb = _verbs(actor.text, resource)[past]
         which = f" (pid {actor.id})" if actor.id else ""
         parts.append(f"process `{actor.name}`{which} {verb} {actor.text}")
-    usual = expected(primary)
+    is_state = primary.series.instrument.name == THROTTLED
+    usual = "" if is_state else expected(primary)
     # Of what should never be there, the threshold of a rule says nothing.
     if usual and not (primary.series.instrument.name in _PLAIN and math.isnan(primary.low)):
         parts.append(usual)
@@ -198,7 +200,7 @@ def _what(finding: Finding, past: bool) -> str:
     if instrument.name == "vedette.model.server.silence":
         where, server = (*series.values, "")[:2]
         return f"Model server {server} on {where} {'did' if past else 'does'} not answer ({value})"
-    if instrument.name == "vedette.gpu.throttled" and len(series.values) == 3:
+    if instrument.name == THROTTLED and len(series.values) == 3:
         gpu, model, reason = series.values
         held = f"held down by {_HELD_BY.get(reason, reason)}"
         return f"GPU {gpu} ({model}) {be} {held}"

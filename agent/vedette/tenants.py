@@ -1,8 +1,8 @@
-"""Know which GPUs each model server uses, so that a fault of one GPU is blamed for its models alone.
+"""Know which GPUs each model server uses: a fault of one GPU is blamed for its models alone.
 
 That a GPU's faults show in models is known of hosts in general (relations.py). Which models, the
-series themselves tell: ``vedette.model.gpu.memory`` names a server's endpoint and a GPU. A server of
-which no GPU is known may use any. Pure; looked at anew when the table has other series.
+series themselves tell: ``vedette.model.gpu.memory`` names a server's endpoint and a GPU. A server
+of which no GPU is known may use any. Pure; looked at anew when the table has other series.
 """
 
 from __future__ import annotations

@@ -204,6 +204,7 @@ class Case:
             one.entity.name
             for one in self.places
             if one.family == place.family and one.entity.kind == place.entity.kind
+            if not place.endpoint or one.endpoint != place.endpoint
         }
         return bool(of_kind - {""}) and place.entity.name not in of_kind
 

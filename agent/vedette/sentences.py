@@ -200,6 +200,10 @@ def _what(finding: Finding, past: bool) -> str:
     if instrument.name == "vedette.model.server.silence":
         where, server = (*series.values, "")[:2]
         return f"Model server {server} on {where} {'did' if past else 'does'} not answer ({value})"
+    if instrument.name == "vedette.model.probe.silence":
+        where, model = (*series.values, "")[:2]
+        which = f"Model {model}" if model else "The model server"
+        return f"{which} on {where} {'did' if past else 'does'} not answer requests ({value})"
     if instrument.name == THROTTLED and len(series.values) == 3:
         gpu, model, reason = series.values
         held = f"held down by {_HELD_BY.get(reason, reason)}"

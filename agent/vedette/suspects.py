@@ -68,6 +68,7 @@ EXPLAINED_EXACTLY: dict[str, tuple[str, ...]] = {
     "file_handles.utilization": ("files", "cpu"),
     "inodes.growth": ("system", "cpu"),
     "log.strangeness": (),
+    "model.probe.silence": (),
     "model.server.silence": (),
     "process.created": ("forks", "process", "cpu"),
     "process.stopped": ("stopped",),

@@ -98,6 +98,13 @@ DEFAULT_RULES = (
         hold=Duration(0),
         text="the model server does not answer",
     ),
+    Rule(
+        metric="vedette.model.probe.silence",
+        above=10.0,
+        critical=120.0,
+        hold=Duration(0),
+        text="the model does not answer a small request",
+    ),
     *(
         Rule(
             metric="vedette.gpu.throttled",

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from vedette.api import Collector, Sample, Unavailable, Usage, counter, hookimpl
+from vedette.api import Collector, Event, Sample, Unavailable, Usage, counter, hookimpl
 from vedette_plugins import _gpu, _nvml
 from vedette_plugins._gpu import GpuConfig
 from vedette_plugins._gpu_users import Users
@@ -57,6 +57,7 @@ class Nvidia(LoadSeries, HealthSeries, ProcessSeries, Collector):
     def __init__(self, config: GpuConfig) -> None:
         super().__init__(config)
         self.monotonic: Callable[[], float] = time.monotonic
+        self.wall_ns: Callable[[], int] = time.time_ns
         self._users = Users()
         self._choice = Choice(config.include, config.exclude)
         self._nvml: Any = None
@@ -78,7 +79,7 @@ class Nvidia(LoadSeries, HealthSeries, ProcessSeries, Collector):
             self.close()
             raise
 
-    def collect(self) -> Iterable[Sample | Usage]:
+    def collect(self) -> Iterable[Sample | Usage | Event]:
         self.probe()
         try:
             return self._read()
@@ -111,12 +112,12 @@ class Nvidia(LoadSeries, HealthSeries, ProcessSeries, Collector):
             with suppress(Lost):
                 self._events.watch(gpu)
 
-    def _read(self) -> list[Sample | Usage]:
+    def _read(self) -> list[Sample | Usage | Event]:
         looks = self._readings % LOOK_EVERY == 0
         self._readings += 1
         if looks and _nvml.count(self._nvml) != self._number:
             self._attach()
-        found: list[Sample | Usage] = []
+        found: list[Sample | Usage | Event] = []
         for gpu in self._gpus:
             if gpu.lost and not looks:
                 continue
@@ -132,9 +133,20 @@ class Nvidia(LoadSeries, HealthSeries, ProcessSeries, Collector):
         answering = [gpu for gpu in self._gpus if not gpu.lost]
         found.append(self.count(len(answering), "NVIDIA"))
         found += self._events_told()
+        found += self._limits_told(answering)
         found += self.users(answering, self._users, self.host)
         self.gpu_uses.tell(self.name, uses(answering, self.monotonic()))
         return found
+
+    def _limits_told(self, gpus: Iterable[Gpu]) -> Iterator[Event]:
+        """Yield whose power limit was lowered: what makes models on it slow."""
+        for gpu in gpus:
+            if gpu.lowered is not None:
+                (before, now), gpu.lowered = gpu.lowered, None
+                text = (
+                    f"the power limit of GPU {gpu.id} was lowered from {before:.0f} to {now:.0f} W"
+                )
+                yield Event(self.wall_ns(), "gpu", gpu.id, text)
 
     def _events_told(self) -> Iterator[Sample]:
         """Yield what the GPUs reported, those that are lost included."""

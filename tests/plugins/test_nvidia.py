@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vedette.api import GpuUses, Host, Sample, Unavailable, Usage
+from vedette.api import Event, GpuUses, Host, Sample, Unavailable, Usage
 from vedette_plugins.nvidia import Nvidia, register_collectors
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -173,6 +173,26 @@ def test_what_changes_seldom_is_asked_once_a_minute_and_told_at_each_tick(
     seen += [here.values()[limit] for _ in range(12)]
     assert seen == [70.0] * 12 + [50.0]
     assert nvml.stub_calls(b"1.power_limit") == 2
+
+
+def test_a_power_limit_that_was_lowered_is_an_event_when_it_begins_to_hold_the_gpu(
+    here: Any,
+) -> None:
+    text = answers("h100_and_t4")
+    here.collector.wall_ns = lambda: 7
+
+    def told(limit: int, reasons: int) -> list[Event]:
+        said = text.replace(b"0.power_limit 700000", b"0.power_limit %d" % limit)
+        here.write(STUB, said.replace(b"0.reasons 0", b"0.reasons %d" % reasons))
+        return [one for one in here.collector.collect() if isinstance(one, Event)]
+
+    assert told(700_000, 0) == []
+    assert told(700_000, 4) == []
+    assert told(300_000, 0) == []
+    words = "the power limit of GPU 0000:17:00.0 was lowered from 700 to 300 W"
+    assert told(300_000, 4) == [Event(7, "gpu", "0000:17:00.0", words)]
+    assert told(290_000, 0) + told(290_000, 4) == [], "it moved a little"
+    assert told(700_000, 0) + told(700_000, 4) == [], "it was raised"
 
 
 def test_what_failed_for_a_moment_is_asked_again(here: Any) -> None:

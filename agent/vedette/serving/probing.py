@@ -73,6 +73,8 @@ def send(request: Request) -> Outcome:
         reason = _of_status(status) if status else error.trouble.replace(" ", "_")
     except TimeoutError:
         reason, status = "timeout", 0
+    except NoInputs:
+        reason, status = "inputs", 0
     except socket.gaierror:
         reason, status = "dns", 0
     except ssl.SSLError:
@@ -126,6 +128,10 @@ def _body(request: Request, clock: Clock) -> bytes:
     return msgspec.json.encode(asked)
 
 
+class NoInputs(Exception):  # noqa: N818 - a state of the model
+    """It does not say what its inputs are, or they are too large to be made up."""
+
+
 class _Tensor(msgspec.Struct):
     name: str
     datatype: str
@@ -142,14 +148,18 @@ def _tensors(request: Request, clock: Clock) -> dict[str, Any]:
     status, answer = _ask(request, path, b"", clock)
     if status != 200:
         raise NoPage("status", "no metadata of the model", status)
+    try:
+        wanted = msgspec.json.decode(answer, type=_Metadata).inputs
+    except msgspec.MsgspecError:
+        raise NoInputs from None
     inputs = []
-    for one in msgspec.json.decode(answer, type=_Metadata).inputs:
+    for one in wanted:
         shape = [1 if size < 0 else size for size in one.shape] or [1]
         count = 1
         for size in shape:
             count *= size
         if count > VALUES_MAX:
-            raise NoPage("too large", f"an input of {count} values")
+            raise NoInputs
         zero: Any = {"BYTES": "", "BOOL": False}.get(one.datatype, 0)
         tensor = {
             "name": one.name,
@@ -158,6 +168,8 @@ def _tensors(request: Request, clock: Clock) -> dict[str, Any]:
             "data": [zero] * count,
         }
         inputs.append(tensor)
+    if not inputs:
+        raise NoInputs
     return {"inputs": inputs}
 
 

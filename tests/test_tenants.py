@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vedette.api import Detector, GpuUses, Host, Sample, Series, Usage, Window
+from vedette.api import Detector, Event, GpuUses, Host, Sample, Series, Usage, Window
 from vedette.correlate import Correlator
 from vedette.serving.collector import ModelServers, ModelServersConfig
 from vedette.serving.gpus import MEMORY
@@ -25,7 +25,7 @@ from vedette_plugins.level import Level
 from vedette_plugins.robust import Robust
 
 sys.path.insert(0, str(Path(__file__).parent))
-from incident_scenarios import Drive, Scenario, Symptom, series
+from incident_scenarios import START, Drive, S, Scenario, Symptom, series
 from nvml_stub import Staged, build, put_in_place
 
 #: Of NVML's reasons for a lower clock.
@@ -81,6 +81,19 @@ def test_of_two_models_the_one_on_the_gpu_is_told_with_it() -> None:
 def test_a_model_of_which_no_gpu_is_known_may_use_any() -> None:
     assert len(told([], braked(H100), slow("127.0.0.1:8000"))) == 1
     assert len(told(uses("127.0.0.1:9", T4), braked(H100), slow("127.0.0.1:8000"))) == 1
+
+
+@pytest.mark.parametrize(("gpu", "is_named"), [(H100, True), (T4, False)])
+def test_what_was_done_to_a_gpu_is_named_where_the_model_uses_it(gpu: str, is_named: bool) -> None:
+    correlator = Correlator()
+    correlator.tenants.look(window(*uses("127.0.0.1:8000", H100)))
+    words = f"the power limit of GPU {gpu} was lowered from 700 to 300 W"
+    correlator.note(Event(START * S, "gpu", gpu, words))
+    drive = Drive(correlator)
+    drive.run(Scenario("slow", (slow("127.0.0.1:8000"),), (), "model"), seconds=30)
+    (incident,) = correlator.incidents
+    assert (f"shortly after {words}" in incident.title) is is_named
+    assert [one.text for one in incident.suspects] == ([words] if is_named else [])
 
 
 def test_what_is_known_follows_the_series_there_are() -> None:

@@ -33,7 +33,6 @@ from vedette.decide import FindingChange, worse
 from vedette.entities import place_of
 from vedette.relations import Tie
 from vedette.severity import grade
-from vedette.tenants import Tenants
 from vedette.together import Together
 
 #: An open incident is told anew at most this often, unless it became graver.
@@ -74,13 +73,13 @@ class Correlator:
         self.zone = zone
         #: What this host has shown to turn strange together; saved and undone by its owner.
         self.together = Together()
-        #: Which model server uses which GPU; its owner has it look at the series there are.
-        self.tenants = Tenants()
         #: Findings that could not be kept because of the bounds.
         self.dropped = 0
         self._cases: list[Case] = []
         self._resolved: deque[Incident] = deque(maxlen=keep)
         self._blame = Blame(zone=zone, twin=twin)
+        #: Which model server uses which GPU; its owner has it look at the series there are.
+        self.tenants = self._blame.tenants
 
     @property
     def twin(self) -> Callable[[str], str]:

@@ -7,6 +7,8 @@ of which no GPU is known may use any. Pure; looked at anew when the table has ot
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from vedette.api import Window
 from vedette.entities import Place, place_of
 
@@ -40,3 +42,11 @@ class Tenants:
         gpu, model = by_family["gpu"], by_family["model"]
         known = self._gpus.get(model.endpoint, set())
         return bool(known) and gpu.entity.kind == "gpu" and gpu.entity.name not in known | {""}
+
+    def is_elsewhere(self, gpu: str, places: Iterable[Place]) -> bool:
+        """Say whether what was done to a GPU is known to be done to none of these places."""
+        known = list(places)
+        if any(place.family == "gpu" and place.entity.name in (gpu, "") for place in known):
+            return False
+        used = [self._gpus.get(one.endpoint, set()) for one in known if one.family == "model"]
+        return bool(used) and all(gpus and gpu not in gpus for gpus in used)

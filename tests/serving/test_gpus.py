@@ -121,6 +121,44 @@ def test_an_orphan_is_of_the_only_server_in_its_container(tree: Tree) -> None:
     assert tree.held(use(A, p101=7)) == {}
 
 
+TRIE = """Local:
+  +-- 0.0.0.0/0 3 0 5
+     +-- 127.0.0.0/8 2 0 2
+           |-- 127.0.0.1
+              /32 host LOCAL
+     +-- 172.17.0.0/16 2 0 2
+           |-- 172.17.0.0
+              /16 link UNICAST
+           |-- {}
+              /32 host LOCAL
+        |-- 172.17.255.255
+           /32 link BROADCAST
+"""
+
+
+def test_behind_a_published_port_is_the_container_with_its_address(tree: Tree) -> None:
+    for number, port in ((2, 8000), (3, 8001)):
+        proxy = ("/usr/bin/docker-proxy", "-host-port", str(port))
+        proxy = (*proxy, "-container-ip", f"172.17.0.{number}", "-container-port", "8000")
+        tree.process(100 + number, 1, *proxy, cgroup="0::/system.slice/docker.service")
+        tree.listens(100 + number, port)
+        group = f"0::/system.slice/docker-{number:064x}.scope"
+        tree.process(200 + number, 1, "VLLM::EngineCore", name="VLLM::EngineCor", cgroup=group)
+        (tree.root / str(200 + number) / "net").mkdir()
+        trie = tree.root / str(200 + number) / "net" / "fib_trie"
+        trie.write_text(TRIE.format(f"172.17.0.{number}"))
+    tree.process(300, 1, "python3", "train.py", cgroup=SESSION)
+    held = tree.held(use(A, p202=1, p203=2, p300=4))
+    assert held == {"127.0.0.1:8000": {A: 1}, "127.0.0.1:8001": {A: 2}}
+
+
+def test_a_proxy_that_says_no_address_is_passed_over(tree: Tree) -> None:
+    tree.process(100, 1, "docker-proxy", "-container-ip")
+    tree.process(200, 1, "python3", cgroup=OWN)
+    tree.listens(100, 8000)
+    assert tree.held(use(A, p200=1)) == {}
+
+
 def test_a_login_session_says_nothing_of_whose_a_process_is(tree: Tree) -> None:
     tree.process(60, 1, "bash")
     tree.process(100, 60, "python3", "/usr/bin/vllm", "serve", name="vllm")

@@ -117,7 +117,8 @@ class Gpus:
             self._look_s = now_s
             self._listening.look()
         listeners: dict[str, Listener] = {one.place: one for one in self._listening.newest}
-        owners = Owners(listeners, [one.endpoint for one in servers], self._above)
+        endpoints = [one.endpoint for one in servers]
+        owners = Owners(listeners, endpoints, self._above, self._listening.addresses)
         pids = {pid for use in uses for pid in use.memory}
         self._ancestry = {pid: self._above(pid) for pid in pids}
         held: dict[str, dict[str, int]] = {}

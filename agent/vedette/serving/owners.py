@@ -5,6 +5,9 @@ shards of TGI are children of the launcher that its router is a child of, Ray's 
 children of a raylet. So the ancestors of a process on a GPU are followed up to the first one that
 is a listener, or one of *its* ancestors that is called like the same server. Where ancestry says
 nothing, one service or container does, if a single server listens in it. In doubt it is nobody's.
+
+Where a port is published from a container, the listener on this host is Docker's proxy; the server
+is in the container whose network has the address that the proxy is told to pass connections to.
 """
 
 from __future__ import annotations
@@ -46,13 +49,22 @@ class Owners:
         listeners: Mapping[str, Listener],
         endpoints: Sequence[str],
         above: Callable[[int], Sequence[Process]],
+        inside: Callable[[Process], frozenset[str]],
     ) -> None:
-        """``listeners`` are by ``address:port``; ``above`` returns a process and its ancestors."""
+        """``listeners`` are by ``address:port``; ``above`` returns a process and its ancestors,
+        ``inside`` the addresses of the network that a process is in.
+        """
         self._by_pid: dict[int, list[str]] = {}
         self._by_group: dict[str, list[str]] = {}
+        self._by_address: dict[str, list[str]] = {}
+        self._inside = inside
         for endpoint in endpoints:
             listener = listeners.get(endpoint.replace("localhost", "127.0.0.1"))
             if listener is None or listener.process is None:
+                continue
+            behind = _passed_to(listener.process)
+            if behind:
+                self._by_address.setdefault(behind, []).append(endpoint)
                 continue
             for pid in _own(listener, above(listener.process.pid)):
                 self._by_pid.setdefault(pid, []).append(endpoint)
@@ -66,7 +78,19 @@ class Owners:
                 return self._by_pid[one.pid]
         group = processes[0].cgroup if processes else ""
         servers = self._by_group.get(group, [])
+        if not servers and self._by_address and _OWN_GROUP.search(group):
+            addresses = self._inside(processes[0])
+            found = [self._by_address.get(one, []) for one in sorted(addresses)]
+            servers = [endpoint for endpoints in found for endpoint in endpoints]
         return servers if len(servers) == 1 else ()
+
+
+def _passed_to(process: Process) -> str:
+    """Return the container's address that Docker's proxy passes to; empty of anything else."""
+    program = process.command[0].rpartition("/")[2] if process.command else ""
+    if program != "docker-proxy" or "-container-ip" not in process.command[:-1]:
+        return ""
+    return process.command[process.command.index("-container-ip") + 1]
 
 
 def _own(listener: Listener, processes: Sequence[Process]) -> Iterator[int]:

@@ -16,7 +16,10 @@ import numpy as np
 import pytest
 
 from vedette.api import Detector, Event, GpuUses, Host, Sample, Series, Usage, Window
+from vedette.assembly import assignments
+from vedette.config import load
 from vedette.correlate import Correlator
+from vedette.registry import discover
 from vedette.serving.collector import ModelServers, ModelServersConfig
 from vedette.serving.gpus import MEMORY
 from vedette.serving.served import DERIVED
@@ -111,6 +114,21 @@ def test_what_is_known_follows_the_series_there_are() -> None:
     assert not tenants.are_apart(gpu, model)
     tenants.look(window(generation=3))
     assert not tenants.are_apart(gpu, model)
+
+
+def test_all_collectors_of_an_agent_know_who_uses_the_gpus_and_others_do_not(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text("")
+    registry = discover(plugins_dir=tmp_path / "none")
+    config, _ = load(path, registry)
+    assert config is not None
+    made = [one.collector for _ in range(2) for one in assignments(config, registry, Host())]
+    assert {"nvidia", "model_servers"} <= {one.name for one in made}
+    assert len({id(one.gpu_uses) for one in made}) == 1
+    alone = [Staged(Staged.Config()) for _ in range(2)]
+    assert len({id(one.gpu_uses) for one in (*alone, made[0])}) == 3
 
 
 # ---------------------------------------------------------------- through all of it

@@ -461,8 +461,8 @@ class Collector(ABC):
     open_ended: ClassVar[bool] = False
 
     host: Host = Host()
-    #: Who uses the GPUs, as other collectors of this agent tell; not of one in its own process.
-    gpu_uses: GpuUses = GpuUses()
+    #: Who uses the GPUs: shared by all collectors of an agent but those in a process of their own.
+    gpu_uses: GpuUses
     #: A directory of its own, for what has to outlive the agent; empty where nothing is kept. It
     #: may not be there yet.
     state_dir: str = ""
@@ -470,6 +470,7 @@ class Collector(ABC):
     def __init__(self, config: Any) -> None:
         """Keep the configuration (an instance of ``Config``); do no I/O."""
         self.config = config
+        self.gpu_uses = GpuUses()
 
     def probe(self) -> None:  # noqa: B027
         """Check cheaply that the source exists; raise ``Unavailable`` when not. May open files."""

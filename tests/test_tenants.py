@@ -290,6 +290,8 @@ def test_what_a_model_holds_and_makes_of_its_energy_is_told(machine: Machine) ->
     own = f"vedette.model.endpoint=127.0.0.1:{machine.replay.port},vedette.model.server=vllm"
     memory = {key: value for key, value in read.items() if "vedette.model.gpu.memory" in key}
     assert memory == {f"vedette.model.gpu.memory{{{own},hw.id={H100}}}": 60129542144 + 6442450944}
+    (server,) = machine.servers.answer("list", {})["servers"]
+    assert server["gpus"] == [H100]
     # 12000 tokens each 10 s, and 3000 J each 5 s.
     ratio = read[f"vedette.model.tokens_per_joule{{{own},gen_ai.request.model=tiny-llama}}"]
     assert ratio == pytest.approx(2.0)

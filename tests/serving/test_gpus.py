@@ -241,7 +241,7 @@ def test_tokens_per_joule_are_told_once_a_minute_is_known(tree: Tree) -> None:
 def test_tokens_per_joule_are_not_told_where_they_would_be_guessed(tree: Tree, why: str) -> None:
     meter = Meter(tree)
     if why == "shared":
-        meter.others = {"p300": 1}
+        meter.others = {"p300": 0}  # the driver does not say how much
     if why == "two models":
         meter.models = ("m", "n")
     assert meter.ratios(20, known=why != "no energy") == []
@@ -256,6 +256,17 @@ def test_a_counter_that_begins_anew_begins_the_minute_anew(tree: Tree) -> None:
     meter.joules = 0.0
     assert meter.ratios(6) == []
     assert meter.ratios(1) == pytest.approx([0.2])
+
+
+def test_of_a_server_whose_page_is_gone_no_tokens_are_guessed(tree: Tree) -> None:
+    meter = Meter(tree)
+    assert meter.ratios(10)
+    meter.gpus.note("127.0.0.1:8000", [])
+    server = Server("127.0.0.1:8000", "vllm", ("m",))
+    uses = [use(A, meter.joules + 3000, meter.now + 10, p100=7)]
+    told = list(meter.gpus.told([server], uses, meter.now + 10))
+    assert [one.value for one in told] == [7]
+    assert meter.ratios(6) == []
 
 
 def test_without_gpus_nothing_is_looked_at(tree: Tree) -> None:

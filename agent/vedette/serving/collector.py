@@ -163,7 +163,10 @@ class ModelServers(Collector):
         discovery = self._discovery
         return {
             "discover": self.config.discover,
-            "servers": [_shown(one) for one in list(self._served.values())],
+            "servers": [
+                {**_shown(one), "gpus": list(self._gpus_of(one))}
+                for one in list(self._served.values())
+            ],
             "proposed": dict(self._proposed),
             "refused": dict(discovery.refused) if discovery is not None else {},
         }
@@ -290,6 +293,9 @@ class ModelServers(Collector):
             here = [Server(one.endpoint, one.server, one.models) for one in self._served.values()]
             yield from self._gpus.told(here, uses, now_s)
 
+    def _gpus_of(self, one: Served) -> tuple[str, ...]:
+        return self._gpus.of(one.endpoint) if self._gpus is not None else ()
+
     def _record(self, one: Served, wall_ns: int) -> Record:
         attributes = {
             "vedette.model.endpoint": one.endpoint,
@@ -300,6 +306,7 @@ class ModelServers(Collector):
             "vedette.model.since": one.since_ns,
             "vedette.model.evidence": list(one.who.evidence),
             "vedette.model.missing": list(one.missing),
+            "vedette.model.gpus": list(self._gpus_of(one)),
         }
         models = ", ".join(one.models[:5]) or "no model that it tells of"
         body = f"{one.title} on {one.endpoint}: {models}"

@@ -74,6 +74,9 @@ class Gpus:
         self._ancestry: dict[int, tuple[Process, ...]] = {}
         #: By endpoint: tokens made, by layer, and what was read of its GPUs lately.
         self._tokens: dict[str, dict[str, float]] = {}
+        self._held: dict[str, dict[str, int]] = {}
+        #: GPUs that processes of no server use as well.
+        self._foreign: set[str] = set()
         self._spans: dict[str, _Span] = {}
 
     def note(self, endpoint: str, samples: Iterable[object]) -> None:
@@ -87,6 +90,8 @@ class Gpus:
                     made[said[LAYER]] = made.get(said[LAYER], 0.0) + one.value
         if made:
             self._tokens[endpoint] = made
+        else:  # its page cannot be had: how many there were since is not known
+            self._tokens.pop(endpoint, None)
 
     def told(
         self, servers: Sequence[Server], uses: Sequence[GpuUse], now_s: float
@@ -97,17 +102,19 @@ class Gpus:
         known = {one.endpoint for one in servers}
         self._tokens = {one: made for one, made in self._tokens.items() if one in known}
         self._spans = {one: span for one, span in self._spans.items() if one in known}
-        if not uses or not servers:
-            return
-        held = self.held(servers, uses, now_s)
+        held = self._held = self.held(servers, uses, now_s) if uses and servers else {}
         for one in servers:
             for gpu, octets in sorted(held.get(one.endpoint, {}).items())[:GPUS_MAX]:
                 yield MEMORY(octets, one.endpoint, one.server, gpu)
-        alone = _alone(held, uses)
+        alone = self._alone(held, uses)
         for one in servers:
             ratio = self._ratio(one, alone.get(one.endpoint, ()))
             if ratio is not None:
                 yield TOKENS_PER_JOULE(ratio, one.endpoint, one.server, one.models[0])
+
+    def of(self, endpoint: str) -> tuple[str, ...]:
+        """Return the GPUs that a server used when they were told last."""
+        return tuple(sorted(self._held.get(endpoint, ())))
 
     def held(
         self, servers: Sequence[Server], uses: Sequence[GpuUse], now_s: float
@@ -117,17 +124,33 @@ class Gpus:
             self._look_s = now_s
             self._listening.look()
         listeners: dict[str, Listener] = {one.place: one for one in self._listening.newest}
-        endpoints = [one.endpoint for one in servers]
-        owners = Owners(listeners, endpoints, self._above, self._listening.addresses)
+        places = [one.endpoint for one in servers]
+        owners = Owners(listeners, places, self._above, self._listening.addresses)
         pids = {pid for use in uses for pid in use.memory}
         self._ancestry = {pid: self._above(pid) for pid in pids}
         held: dict[str, dict[str, int]] = {}
+        self._foreign.clear()
         for use in uses:
             for pid, octets in use.memory.items():
-                for endpoint in owners.of(self._ancestry[pid]):
+                endpoints = owners.of(self._ancestry[pid])
+                if not endpoints:
+                    self._foreign.add(use.gpu)
+                for endpoint in endpoints:
                     of = held.setdefault(endpoint, {})
                     of[use.gpu] = of.get(use.gpu, 0) + octets
         return held
+
+    def _alone(
+        self, held: Mapping[str, Mapping[str, int]], uses: Sequence[GpuUse]
+    ) -> dict[str, tuple[GpuUse, ...]]:
+        """Return the GPUs of each server that nobody else uses any of, by endpoint."""
+        by_gpu = {use.gpu: use for use in uses}
+        found: dict[str, tuple[GpuUse, ...]] = {}
+        for endpoint, gpus in held.items():
+            shared = [one for one in held if one != endpoint and held[one].keys() & gpus.keys()]
+            if not shared and not gpus.keys() & self._foreign:
+                found[endpoint] = tuple(by_gpu[gpu] for gpu in sorted(gpus))
+        return found
 
     def _above(self, pid: int) -> tuple[Process, ...]:
         """Return a process and its ancestors, the nearest first; without those that start all."""
@@ -174,17 +197,3 @@ class _Span:
         if last_s - first_s < SPAN_S or energy_after <= energy_before:
             return None
         return (made_after - made_before) / (energy_after - energy_before)
-
-
-def _alone(
-    held: Mapping[str, Mapping[str, int]], uses: Sequence[GpuUse]
-) -> dict[str, tuple[GpuUse, ...]]:
-    """Return the GPUs of each server that nobody else uses any of, by endpoint."""
-    by_gpu = {use.gpu: use for use in uses}
-    found: dict[str, tuple[GpuUse, ...]] = {}
-    for endpoint, gpus in held.items():
-        others = [one for one in held if one != endpoint and held[one].keys() & gpus.keys()]
-        foreign = any(sum(by_gpu[gpu].memory.values()) > octets for gpu, octets in gpus.items())
-        if not others and not foreign:
-            found[endpoint] = tuple(by_gpu[gpu] for gpu in sorted(gpus))
-    return found

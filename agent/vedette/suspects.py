@@ -68,6 +68,7 @@ EXPLAINED_EXACTLY: dict[str, tuple[str, ...]] = {
     "file_handles.utilization": ("files", "cpu"),
     "inodes.growth": ("system", "cpu"),
     "log.strangeness": (),
+    "model.probe.silence": (),
     "model.server.silence": (),
     "process.created": ("forks", "process", "cpu"),
     "process.stopped": ("stopped",),
@@ -242,7 +243,8 @@ def _reason(primary: Finding, other: Finding) -> str:
     else:
         when = "turned strange at the same time"
     one, about = place_of(other.series), place_of(primary.series)
-    if apart >= -moment and one.family != about.family and tie(one, about, starving=True):
+    is_cause = tie(one, about, starving=True) >= max(tie(about, one, starving=True), Tie.STRANGE)
+    if apart >= -moment and one.family != about.family and is_cause:
         return f"{when}; what is wrong with {one.entity.label} shows in {about.entity.label}"
     return when
 

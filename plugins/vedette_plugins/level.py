@@ -99,6 +99,27 @@ DEFAULT_RULES = (
         text="the model server does not answer",
     ),
     Rule(
+        metric="vedette.model.probe.silence",
+        above=10.0,
+        critical=120.0,
+        hold=Duration(0),
+        text="the model does not answer a small request",
+    ),
+    *(
+        Rule(
+            metric="vedette.gpu.throttled",
+            where={"vedette.gpu.throttle.reason": reason},
+            above=1.0,
+            hold=Duration(15),
+            text=f"the GPU is held down by {why}",
+        )
+        for reason, why in (
+            ("hardware_thermal", "heat"),
+            ("thermal", "heat"),
+            ("power_brake", "a power brake"),
+        )
+    ),
+    Rule(
         metric="vedette.process.stopped",
         above=1.0,
         hold=Duration(5),

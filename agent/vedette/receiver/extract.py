@@ -33,6 +33,7 @@ from vedette.receiver.batch import (
     InventoryItem,
     LogTemplate,
     LogWindow,
+    ModelServer,
     Reading,
 )
 from vedette.receiver.limits import (
@@ -46,11 +47,13 @@ from vedette.receiver.limits import (
     LABELS_MAX,
     LINE_MAX,
     LOG_WINDOWS_MAX,
+    MODEL_SERVERS_MAX,
     VALUES_MAX,
     Limits,
     clip,
 )
 from vedette.receiver.log_records import LOG, log_template, log_window
+from vedette.receiver.model_facts import METRICS, RECORD, ModelFacts, model_server
 from vedette.receiver.untrusted import (
     attributes,
     distinct,
@@ -86,6 +89,7 @@ class MetricFacts:
         self.window_start_ns: int | None = None
         self.window_end_ns: int | None = None
         self.readings: dict[tuple[str, str], Reading] = {}
+        self.models = ModelFacts()
 
 
 class LogFacts:
@@ -101,6 +105,7 @@ class LogFacts:
         self.inventory_changes: list[InventoryChange] = []
         self.log_templates: list[LogTemplate] = []
         self.log_windows: list[LogWindow] = []
+        self.model_servers: list[ModelServer] = []
         #: The ends of the windows that these are of.
         self.log_ends: set[int] = set()
 
@@ -158,6 +163,8 @@ def metric_facts(resources: Iterable[Any], received_ns: int, limits: Limits) -> 
                 gauge = _HEADLINE.get(metric.name)
                 if gauge is not None and len(facts.readings) < ITEMS_MAX:
                     _headline(facts, gauge, metric, oldest, newest)
+                if metric.name in METRICS:
+                    facts.models.take(metric, data_points(metric), oldest, newest)
     if facts.accepted:
         facts.window_start_ns, facts.window_end_ns = first, last
     return facts
@@ -235,6 +242,10 @@ def _record(facts: LogFacts, record: Any, received_ns: int, limits: Limits) -> N
             facts.heartbeat = beat
     elif name == INVENTORY:
         _take_inventory(facts, time_ns, attributes(record.attributes))
+    elif name == RECORD:
+        server = model_server(time_ns, record.body.string_value, attributes(record.attributes))
+        if server is not None and len(facts.model_servers) < MODEL_SERVERS_MAX:
+            facts.model_servers.append(server)
     elif name.startswith(INCIDENT):
         event = _incident(name.removeprefix(INCIDENT), time_ns, record)
         if event is None:

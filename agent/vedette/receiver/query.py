@@ -63,7 +63,8 @@ _EPOCHS = """
 SELECT agent, host.name, epoch, first, highest, epoch.received, epoch.duplicates
 FROM epoch JOIN host USING (agent) WHERE %agent% ORDER BY agent, began
 """
-_INCIDENT = """
+#: A query of incidents; its rows are for ``incident_view``.
+INCIDENT = """
 SELECT i.agent, h.name, i.id, i.state, i.severity, i.resource, i.title, i.onset, i.opened,
   i.updated, i.resolved, i.series, i.suspects, i.evidence, i.detectors, i.verdict
 FROM incident i JOIN host h USING (agent)
@@ -150,15 +151,15 @@ class Reader:
     def incidents(self, agent: str | None, state: str | None, limit: int) -> list[IncidentView]:
         """Return incidents, newest first."""
         rows = self.rows(
-            f"{_INCIDENT} WHERE (?1 IS NULL OR i.agent = ?1) AND (?2 IS NULL OR i.state = ?2)"
+            f"{INCIDENT} WHERE (?1 IS NULL OR i.agent = ?1) AND (?2 IS NULL OR i.state = ?2)"
             " ORDER BY i.opened DESC, i.id LIMIT ?3",
             (agent, state, limit),
         )
-        return [IncidentView(**_incident_fields(row)) for row in rows]
+        return [incident_view(row) for row in rows]
 
     def incident(self, agent: str, identity: str) -> IncidentDetail | None:
         """Return one incident with evidence and history, or None."""
-        rows = self.rows(f"{_INCIDENT} WHERE i.agent = ? AND i.id = ?", (agent, identity))
+        rows = self.rows(f"{INCIDENT} WHERE i.agent = ? AND i.id = ?", (agent, identity))
         if not rows:
             return None
         history = self.rows(
@@ -261,6 +262,11 @@ def _epoch_view(row: Any, ranges: list[tuple[int, int]]) -> EpochView:
         received=received,
         duplicates=duplicates,
     )
+
+
+def incident_view(row: Any) -> IncidentView:
+    """Return the incident of a row of ``INCIDENT``."""
+    return IncidentView(**_incident_fields(row))
 
 
 def _incident_fields(row: Any) -> dict[str, Any]:

@@ -201,15 +201,17 @@ class SeriesAnswer(msgspec.Struct, frozen=True):
     series: list[SeriesView]
 
 
-class LineView(msgspec.Struct, frozen=True):
+class LineView(msgspec.Struct, frozen=True, omit_defaults=True):
     """The points of one series: (end_ms, p50, min, max, mean, count), oldest first.
 
-    A count of 0 marks a value carried over a window in which the series did not change.
+    A count of 0 marks a value carried over a window in which the series did not change. ``tails``
+    are the 95th percentiles of the points, of a metric that comes in buckets with bounds.
     """
 
     key: str
     attributes: dict[str, str]
     points: list[tuple[int, float | None, float | None, float | None, float | None, int]]
+    tails: list[float | None] = []
 
 
 class MetricsAnswer(msgspec.Struct, frozen=True):

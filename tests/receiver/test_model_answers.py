@@ -160,7 +160,7 @@ def test_hosts_are_added_and_layers_are_not(site: Site) -> None:
 def test_a_restart_of_the_agent_is_no_spike_and_a_resend_counts_once(site: Site) -> None:
     host = site.teller()
     host.say(REQUESTS, 1_000_000, outcome="ok")
-    host.started = {one: site.now_ns - 3_000 * MINUTE for one in host.series}
+    host.started = dict.fromkeys(host.series, site.now_ns - 3000 * MINUTE)
     host.report(4)
     host.say(REQUESTS, 1_000_030, outcome="ok")
     host.report(3)
@@ -453,3 +453,28 @@ def test_what_happened_around_an_incident_is_told_in_order(
     ]
     assert answer["omitted"] == 0
     assert site.http.get(path.replace("i-1", "i-9")).status_code == 404
+
+
+def test_a_name_that_was_asked_for_and_is_not_served_is_said_to_be_so(site: Site) -> None:
+    host = site.teller()
+    for back, done in ((1, 0), (0, 60)):
+        host.say(REQUESTS, done, outcome="ok", server="mlserver", model="iris")
+        host.say(REQUESTS, done, outcome="client_error", server="mlserver", model="irsi")
+        host.say(REQUESTS, done, outcome="server_error", server="mlserver", model="")
+        host.report(back)
+    host.record(server="mlserver", names=["iris"])
+    rows = {row["model"]: row for row in site.models()}
+    assert list(rows) == ["iris", "irsi"]
+    assert (rows["iris"]["served"], rows["irsi"]["served"]) == (True, False)
+    assert rows["iris"]["figures"]["errors"] == pytest.approx(0.5)
+
+
+def test_a_server_without_buckets_has_a_mean_and_no_quantile(site: Site) -> None:
+    from vedette.distributions import Distribution
+
+    host = site.teller()
+    host.time(DURATION, [30], ())
+    host.counted = [Distribution(one.series, one.bounds, one.counts, 6.0) for one in host.counted]
+    host.report()
+    timed = site.one()["figures"]["duration"]
+    assert (timed["p50"], timed["p95"], timed["mean"]) == (None, None, pytest.approx(0.2))

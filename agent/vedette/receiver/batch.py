@@ -114,15 +114,20 @@ class ModelKey(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Buckets(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a source counted in buckets of its own: ``counts`` has one more than ``bounds``."""
+    """What a source counted in buckets of its own: ``counts`` has one more than ``bounds``.
+
+    ``sum`` is of all that was counted, None where it is not told.
+    """
 
     bounds: tuple[float, ...]
     counts: tuple[float, ...]
+    sum: float | None = None
 
     def plus(self, other: Buckets) -> Buckets:
         """Add another; where bounds differ those that both have are kept, which is exact."""
+        total = None if self.sum is None or other.sum is None else self.sum + other.sum
         if self.bounds == other.bounds:
-            return Buckets(self.bounds, tuple(map(add, self.counts, other.counts)))
+            return Buckets(self.bounds, tuple(map(add, self.counts, other.counts)), total)
         shared = set(self.bounds).intersection(other.bounds)
         bounds = tuple(bound for bound in self.bounds if bound in shared)
         counts = [0.0] * (len(bounds) + 1)
@@ -131,7 +136,7 @@ class Buckets(msgspec.Struct, frozen=True, array_like=True, gc=False):
             for bound, count in zip((*one.bounds, inf), one.counts, strict=True):
                 counts[at] += count
                 at += bound in shared
-        return Buckets(bounds, tuple(counts))
+        return Buckets(bounds, tuple(counts), total)
 
 
 class Count(msgspec.Struct, frozen=True, array_like=True):

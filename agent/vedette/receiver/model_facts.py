@@ -119,12 +119,13 @@ def _counted(name: str, values: dict[str, str]) -> str:
 
 def _take_buckets(reading: ModelReading, word: str, point: Any) -> None:
     bounds, counts = tuple(point.explicit_bounds), tuple(map(float, point.bucket_counts))
-    if not bounds or len(bounds) > BOUNDS_MAX or len(counts) != len(bounds) + 1:
+    if len(bounds) > BOUNDS_MAX or len(counts) != len(bounds) + 1:
         return
     rising = all(a < b for a, b in pairwise(bounds))
     if not rising or not all(map(math.isfinite, bounds)):
         return
-    own = Buckets(bounds, counts)
+    total = float(point.sum) if point.HasField("sum") else math.nan
+    own = Buckets(bounds, counts, total if math.isfinite(total) else None)
     before = reading.buckets.get(word)
     reading.buckets[word] = own if before is None else before.plus(own)
 

@@ -28,13 +28,18 @@ _KEY = Key("")
 
 
 class Place(msgspec.Struct):
-    """A model at one server of one host. ``wide`` are outcomes told for the whole server only."""
+    """A model at one server of one host.
+
+    ``wide`` are outcomes told for the whole server only. ``served`` is False for a name that was
+    asked for and is none of the models that the server's record names.
+    """
 
     agent: str
     key: ModelKey
     newest_ns: int
     told: Told
     wide: tuple[str, ...] = ()
+    served: bool = True
 
 
 class Tellable(msgspec.Struct, frozen=True):
@@ -80,10 +85,14 @@ def _merged(places: list[Place]) -> list[Place]:
         return places
     full = [one for one in places if one.key.layer]
     found = list(full)
+    there: dict[str, list[Place]] = {}
+    for one in full:
+        there.setdefault(one.key.endpoint, []).append(one)
     for part in places:
         if part.key.layer:
             continue
-        fits = [one for one in full if _is_of(part.key, one.key)]
+        near = there.get(part.key.endpoint, []) if part.key.endpoint else full
+        fits = [one for one in near if _is_of(part.key, one.key)]
         for one in fits:
             one.told = msgspec.structs.replace(one.told, gauges=part.told.gauges | one.told.gauges)
         if not fits and part.key.endpoint:
@@ -100,7 +109,7 @@ def _named(places: list[Place]) -> list[Place]:
     """Put what a server tells without a model to its model."""
     models: dict[tuple[str, str, str], list[Place]] = {}
     for one in places:
-        if one.key.model:
+        if one.key.model and one.served:
             spot = one.key.endpoint, one.key.server, one.key.layer
             models.setdefault(spot, []).append(one)
     kept = []
@@ -189,7 +198,7 @@ def figures(places: Sequence[Place]) -> ModelFigures:
         drift=gauges.get("drift"),
         burn=gauges.get("burn"),
         budget=gauges.get("budget"),
-        line=[None if value is None else value / 60 for value in told.line],
+        line=[None if value is None else round(value / 60, 4) for value in told.line],
     )
 
 
@@ -211,11 +220,12 @@ def _quantiles(buckets: Buckets | None) -> Quantiles | None:
     if buckets is None:
         return None
     count = sum(buckets.counts)
+    mean = buckets.sum / count if count and buckets.sum is not None else None
     if not count or not buckets.bounds:
-        return None
+        return None if mean is None else Quantiles(None, "", None, "", mean, count)
     change = HistogramChange(_KEY, buckets.bounds, buckets.counts, 0.0, count, 0.0)
     p50, p95 = change.quantile(0.5), change.quantile(0.95)
-    return Quantiles(p50.value, p50.sense, p95.value, p95.sense, count)
+    return Quantiles(p50.value, p50.sense, p95.value, p95.sense, mean, count)
 
 
 _NOTHING = ModelFigures(

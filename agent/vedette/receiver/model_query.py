@@ -91,11 +91,13 @@ class ModelReader:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    def models(self, text: str, limit: int) -> ModelsAnswer:
-        """Return the models of the fleet whose words have all words of ``text``."""
+    def models(self, text: str, limit: int, agent: str = "") -> ModelsAnswer:
+        """Return the models of the fleet, or of one host, that have all words of ``text``."""
         fleet = self._fleet()
         groups: dict[tuple[str, ...], list[Place]] = {}
         for place in fleet.places:
+            if agent and place.agent != agent:
+                continue
             key = place.key
             # A server that names no model is only the same as another that serves the same.
             names = () if key.model else self._names(fleet, place)
@@ -163,15 +165,16 @@ class ModelReader:
         kept: dict[str, int] = {}
         for one in places:
             kept[one.agent] = kept.get(one.agent, 0) + 1
+        servers = {
+            (agent, endpoint): _Server(time_ns, server, title, since, msgspec.json.decode(facts))
+            for agent, endpoint, time_ns, server, title, since, facts in rows(_SERVERS)
+        }
+        for one in places:
+            one.served = _is_served(one, servers.get((one.agent, one.key.endpoint)))
         return _Fleet(
             places=merged(places),
             hosts=hosts,
-            servers={
-                (agent, endpoint): _Server(
-                    time_ns, server, title, since, msgspec.json.decode(facts)
-                )
-                for agent, endpoint, time_ns, server, title, since, facts in rows(_SERVERS)
-            },
+            servers=servers,
             incidents=_by_endpoint(
                 incident_view(row)
                 for row in rows(
@@ -225,6 +228,15 @@ def _is_silent(beat: str | None, last_seen_ns: int, now_ns: int) -> bool:
     return said.stopping or health_of(said, last_seen_ns, now_ns)[0] == "silent"
 
 
+def _is_served(place: Place, server: _Server | None) -> bool:
+    """Tell whether a model is one of those that the server's record names, or answered well."""
+    key = place.key
+    if not key.model or server is None or "ok" in place.told.seen:
+        return True
+    names = server.names()
+    return not names or key.model in names or f"{key.model} {key.version}" in names
+
+
 def _by_endpoint(
     incidents: Iterable[IncidentView],
 ) -> dict[tuple[str, str], list[tuple[str, frozenset[str], IncidentView]]]:
@@ -261,6 +273,7 @@ def _row(fleet: _Fleet, places: Sequence[Place]) -> ModelView:
         silent=sum(fleet.is_silent(agent) for agent in hosts),
         up=sum(one == 1 for one in up),
         down=sum(one == 0 for one in up),
+        served=any(one.served for one in places),
         since_ms=max((one.since_ns // MS_NS for one in known if one.since_ns), default=None),
         newest_ms=max(one.newest_ns for one in places) // MS_NS,
         open=_open(incidents.values()),
@@ -288,6 +301,7 @@ def _instance(fleet: _Fleet, place: Place) -> InstanceView:
         model=key.model,
         version=key.version,
         up=None if up is None else up > 0,
+        served=place.served,
         newest_ms=place.newest_ns // MS_NS,
         open=_open(fleet.about(place)),
         figures=figures([place]),
@@ -325,11 +339,15 @@ def _matches(one: ModelView, words: Sequence[str]) -> bool:
     return all(word in text for word in words)
 
 
-def _order(one: ModelView) -> tuple[float, float, str, str, str]:
-    """What needs attention first: incidents, servers that are down, errors, budgets, queues."""
+def _order(one: ModelView) -> tuple[bool, float, float, str, str, str]:
+    """What needs attention first: incidents, servers that are down, errors, budgets.
+
+    A name that is not served comes last, unless that is the server's own doing.
+    """
     figured = one.figures
     trouble = one.open.critical * 1e6 + one.down * 1e5 + one.open.warning * 1e4 + one.silent * 1e3
     trouble += 1e3 * max(0.0, (figured.burn or 0.0) - 1.0)
     trouble += 1e4 * (figured.errors or 0.0) if (figured.errors or 0.0) >= 0.01 else 0.0
     trouble += one.open.info * 10
-    return -trouble, -(figured.rate or 0.0), one.model, one.server, one.layer
+    idle = not one.served and not trouble
+    return idle, -trouble, -(figured.rate or 0.0), one.model, one.server, one.layer

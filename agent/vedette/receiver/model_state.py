@@ -17,6 +17,8 @@ from vedette.receiver.limits import MODEL_COUNTS_MAX, SECOND_NS
 MINUTE_NS = 60 * SECOND_NS
 #: Minutes that the figures of the models table are of, and minutes of its small line.
 SPAN, LINE = 5, 30
+#: Less of a minute than this says nothing of it.
+PART_NS = 8 * SECOND_NS
 #: What the agent does not repeat in this time is no more.
 CARRY_NS = 65 * MINUTE_NS
 
@@ -41,8 +43,8 @@ class Told(msgspec.Struct, frozen=True, array_like=True):
     """What the reports of the last minutes said, up to ``end_ns``.
 
     ``gains`` are of ``covered_s`` seconds; ``seen`` are outcomes and types of tokens that were ever
-    told. ``line`` is what each of the last minutes gained in requests, None for one before
-    the first report.
+    told. ``line`` is what each of the last minutes gained in requests, None for one before the
+    first report; the first and the newest count as if they had been whole.
     """
 
     end_ns: int
@@ -119,7 +121,7 @@ def told(state: State, end_ns: int) -> Told:
             word: value for word, (at, value) in state.gauges.items() if at > end_ns - CARRY_NS
         },
         buckets=buckets,
-        line=tuple(_line(state, at) for at in range(last - LINE + 1, last + 1)),
+        line=tuple(_line(state, at, end_ns) for at in range(last - LINE + 1, last + 1)),
     )
 
 
@@ -131,11 +133,15 @@ def requests(gains: dict[str, float], buckets: dict[str, Buckets]) -> float:
     return sum(buckets["duration"].counts)
 
 
-def _line(state: State, at: int) -> float | None:
-    if (at + 1) * MINUTE_NS <= state.began_ns:
+def _line(state: State, at: int, end_ns: int) -> float | None:
+    begin_ns = max(at * MINUTE_NS, state.began_ns)
+    known_ns = min((at + 1) * MINUTE_NS, end_ns) - begin_ns
+    if known_ns < PART_NS:
         return None
     minute = state.minutes.get(at)
-    return 0.0 if minute is None else round(requests(minute.gains, minute.buckets), 3)
+    if minute is None:
+        return 0.0
+    return round(requests(minute.gains, minute.buckets) * MINUTE_NS / known_ns, 3)
 
 
 def _minute(end_ns: int) -> int:

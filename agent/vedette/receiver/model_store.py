@@ -147,7 +147,7 @@ def changes(
     """
     who = f"{now.server or 'model server'} on {now.endpoint}"
     if before is None:
-        yield now.since_ns or now.time_ns, f"{who} answers since then"
+        yield now.since_ns or now.time_ns, f"{who} was first read"
         return
     if now.since_ns > since_ns:
         yield now.since_ns, f"{who} answers again"

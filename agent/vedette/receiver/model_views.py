@@ -14,13 +14,14 @@ ErrorsTold = Literal["yes", "server", "no"]
 
 class Quantiles(msgspec.Struct, frozen=True):
     """Median and 95th percentile as far as buckets tell, each ``about``, ``at most``, ``at least``
-    its value; ``count`` is how many were timed.
+    its value; None where a server counts without buckets. ``count`` is how many were timed.
     """
 
-    p50: float
+    p50: float | None
     p50_sense: str
-    p95: float
+    p95: float | None
     p95_sense: str
+    mean: float | None
     count: float
 
 
@@ -56,7 +57,8 @@ class ModelView(msgspec.Struct, frozen=True):
 
     ``names`` are the models that the servers' records name, where no series does. ``silent`` counts
     hosts whose reports stopped: they are in no figure. ``up`` and ``down`` count servers.
-    ``since_ms`` is the newest time that one of them began to answer.
+    ``since_ms`` is the newest time that one of them began to answer. ``served`` is False for a name
+    that was asked for, and is not among the models that the servers name.
     """
 
     model: str
@@ -70,6 +72,7 @@ class ModelView(msgspec.Struct, frozen=True):
     silent: int
     up: int
     down: int
+    served: bool
     since_ms: int | None
     newest_ms: int
     open: Open
@@ -114,6 +117,7 @@ class InstanceView(msgspec.Struct, frozen=True):
     model: str
     version: str
     up: bool | None
+    served: bool
     newest_ms: int
     open: Open
     figures: ModelFigures

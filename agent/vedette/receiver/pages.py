@@ -211,7 +211,7 @@ class Pages:
         if len(text) > 256:
             raise BadQueryError("text is longer than 256 characters")
         limit = _integer(request, "limit", MODELS_DEFAULT, 1, MODELS_MOST)
-        return answer(self.model_reader.models(text, limit))
+        return answer(self.model_reader.models(text, limit, request.query_params.get("agent", "")))
 
     def model(self, request: Request) -> Response:
         """Answer with one model wherever it runs."""

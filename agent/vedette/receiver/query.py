@@ -55,6 +55,7 @@ SELECT agent, gauge, max(value) FROM gauge_latest WHERE %agent% GROUP BY agent, 
 _SPARK = "SELECT agent, time, cpu FROM spark WHERE %agent% ORDER BY agent, time"
 _INVENTORIES = "SELECT agent, time FROM inventory WHERE %agent%"
 _LOGS = "SELECT agent, newest FROM log_host WHERE %agent%"
+_MODELS = "SELECT agent, count(DISTINCT nullif(model, '')) FROM model WHERE %agent% GROUP BY agent"
 _MISSING_COUNT = "SELECT agent, sum(highest - received) FROM epoch WHERE %agent% GROUP BY agent"
 _MISSING = """
 SELECT agent, epoch, first, last FROM missing WHERE %agent% ORDER BY agent, epoch, first
@@ -96,6 +97,7 @@ class Reader:
         missing = dict(self._of(_MISSING_COUNT, agent))
         inventories = dict(self._of(_INVENTORIES, agent))
         logs = dict(self._of(_LOGS, agent))
+        models = dict(self._of(_MODELS, agent))
         sparks: dict[str, list[tuple[int, float]]] = {}
         for name, at, value in self._of(_SPARK, agent):
             sparks.setdefault(name, []).append((at // MS_NS, value))
@@ -107,6 +109,7 @@ class Reader:
                 missing.get(row[0], 0),
                 inventories.get(row[0]),
                 logs.get(row[0]),
+                models.get(row[0]),
                 Open(**opened.get(row[0], {})),
                 Headline(**gauges.get(row[0], {})),
                 Spark(sparks.get(row[0], [])),
@@ -193,6 +196,7 @@ def _host_view(
     missing: int,
     inventory: int | None,
     logs: int | None,
+    models: int | None,
     opened: Open,
     headline: Headline,
     spark: Spark,
@@ -228,6 +232,7 @@ def _host_view(
         agent_rss=beat.rss,
         inventory_ms=None if inventory is None else inventory // MS_NS,
         logs_ms=None if logs is None else logs // MS_NS,
+        models=models,
         open=opened,
         headline=headline,
         spark=spark,

@@ -33,7 +33,7 @@ class HostView(msgspec.Struct, frozen=True):
     ``lag_s`` is the age of its newest window, ``clock_offset_s`` above 0 means that its clock is
     ahead, ``missing`` counts the sequences from 1 to the highest that never arrived,
     ``inventory_ms`` is the time of the newest inventory, ``logs_ms`` the end of the newest window
-    of logs; both have answers of their own.
+    of logs; both have answers of their own, as have the ``models`` that its servers tell of.
     """
 
     agent: str
@@ -63,6 +63,7 @@ class HostView(msgspec.Struct, frozen=True):
     agent_rss: int | None
     inventory_ms: int | None
     logs_ms: int | None
+    models: int | None
     open: Open
     headline: Headline
     spark: Spark

@@ -241,7 +241,7 @@ export class IncidentView {
       found ? tile(quantity(found.v, found.how), "Worst reading", expected(found))
         : tile({ critical: "Critical", warning: "Warning" }[severityOf(one.severity)] ?? "Info", "How bad", "no readings of its own"),
       first ? tile(first.name || first.id, "First suspect", [isNumber(first.share) && first.share > 0 ? percent(first.share) : "", first.reason || first.text].filter(Boolean).join(", ")) : tile("None", "First suspect", "nothing explains it by its share"),
-      last ? tile(`${duration(Math.max(0, begin - last.time_ms))} before`, "Last change", last.text) : tile("None", "Last change", this.happened ? "told of in the hour before" : ""),
+      last ? tile(`${duration(Math.max(0, begin - last.time_ms))} before`, "Last change", last.text) : tile(this.happened ? "None" : "…", "Last change", this.happened ? "told of in the hour before" : ""),
     ]);
   }
 

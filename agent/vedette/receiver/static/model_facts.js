@@ -20,7 +20,7 @@ export function serverFacts(place, now) {
     h("div", { class: "item" }, h("dl", null,
       since ? row("Answers since", h("time", { title: exact(since) }, `${moment(since, now, false)}, ${duration(now - since)}`)) : null,
       rows.map(([key, value]) => row(word(key), shown(value, key))))),
-    blind.length ? h("details", { class: "fold" }, h("summary", null, h("span", { class: "fold-word" }, `Cannot be known of it: ${blind.length}`)), h("ul", { class: "told" }, blind.slice(0, 20).map((one) => h("li", null, h("span", { class: "isolate" }, one))))) : null,
+    blind.length ? h("details", { class: "fold", "aria-label": "What cannot be known" }, h("summary", null, h("span", { class: "fold-word" }, `Cannot be known of it: ${blind.length}`)), h("ul", { class: "told" }, blind.slice(0, 20).map((one) => h("li", null, h("span", { class: "isolate" }, one))))) : null,
     h("p", { class: "sub" }, "Told by the host ", h("time", { title: exact(told) }, moment(told, now, false)), "."));
 }
 

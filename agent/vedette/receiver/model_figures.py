@@ -170,12 +170,13 @@ def figures(places: Sequence[Place]) -> ModelFigures:
     can = tellable(key.server, key.layer)
     seen = {what for what in told.seen if what in OUTCOMES}
     wide = set().union(*(one.wide for one in places)) - seen
-    told_of = seen | (can.outcomes - wide)
+    timed = not seen and "duration" in told.buckets
+    # Requests that were timed and not counted ended in ways that nobody knows.
+    told_of = seen if timed else seen | (can.outcomes - wide)
     gained: dict[str, float] = {
         what: told.gains.get(what, 0.0) for what in OUTCOMES if what in seen
     }
     all_gained = sum(gained.values())
-    timed = not seen and "duration" in told.buckets
     asked = requests(told.gains, told.buckets)
     errors, errors_told = _errors(gained, all_gained, told_of, wide)
     gauges = told.gauges

@@ -74,7 +74,7 @@ def test_a_model_shows_its_charts_events_and_facts(browser: Any, site: Any) -> N
     titles = browser.evaluate(
         "[...document.querySelectorAll('.model-grid .chart-title')].map((h) => h.innerText)"
     )
-    assert titles[:3] == ["Requests by outcome", "Time to first token, median to p95", "Waiting"]
+    assert titles[:3] == ["Requests by outcome", "Time to first token", "Waiting"]
     assert browser.evaluate("document.querySelectorAll('.model-grid .mark.event').length") >= 3
     facts = text_of(browser, ".server-facts")
     assert re.search(r"Quantised\s+yes", facts)

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { crosshair } from "./chart.js";
-import { EvidenceAxis, happenings, worst } from "./incident_axis.js";
+import { EvidenceAxis, happenings, suspectName, worst } from "./incident_axis.js";
 import { gradeBadge, gradeClass, logText } from "./log_words.js";
 import { clean, h, icon, keyed, put, redraw } from "./dom.js";
 import { clock, digits, duration, exact, isNumber, moment, percent, plural, quantity } from "./format.js";
@@ -218,7 +218,8 @@ export class IncidentView {
       h("h1", { class: "isolate", tabindex: "-1" }, sentence(one.title || `${one.resource} incident`)),
       h("p", { class: "look" }, h("a", { class: "button primary", href: this.#chartsLink() }, icon("chart"), "Charts of the host at that time"),
         h("a", { class: "button", href: api.logsLink(this.agent) }, icon("lines"), "Logs of the host"),
-        this.#models().map((name) => h("a", { class: "button isolate", href: api.modelLink(name) }, icon("next"), `Model ${name}`))),
+        this.#models().map((name) => h("a", { class: "button isolate", href: api.modelLink(name) }, icon("next"), `Model ${name}`)),
+        !this.#models().length && one.series?.some((key) => String(key).includes("vedette.model.endpoint=")) ? h("a", { class: "button", href: api.link("#/models", { agent: this.agent }) }, icon("next"), "Models of the host") : null),
     ]);
   }
 
@@ -240,7 +241,7 @@ export class IncidentView {
     redraw(this.brief, [found?.v, found?.t, first, last, before.length, Boolean(this.happened)], () => [
       found ? tile(quantity(found.v, found.how), "Worst reading", expected(found))
         : tile({ critical: "Critical", warning: "Warning" }[severityOf(one.severity)] ?? "Info", "How bad", "no readings of its own"),
-      first ? tile(first.name || first.id, "First suspect", [isNumber(first.share) && first.share > 0 ? percent(first.share) : "", first.reason || first.text].filter(Boolean).join(", ")) : tile("None", "First suspect", "nothing explains it by its share"),
+      first ? tile(suspectName(first), "First suspect", [isNumber(first.share) && first.share > 0 ? percent(first.share) : "", first.reason || first.text].filter(Boolean).join(", ")) : tile("None", "First suspect", "nothing explains it by its share"),
       last ? tile(`${duration(Math.max(0, begin - last.time_ms))} before`, "Last change", last.text) : tile(this.happened ? "None" : "…", "Last change", this.happened ? "told of in the hour before" : ""),
     ]);
   }
@@ -312,13 +313,13 @@ export class IncidentView {
   #suspect(suspect) {
     const share = isNumber(suspect.share) ? Math.min(1, Math.max(0, suspect.share)) : null;
     return h("li", { class: "suspect" },
-      h("div", { class: "suspect-top" }, h("span", { class: "suspect-name" }, h("b", { class: "isolate" }, suspect.name || suspect.id),
-          h("span", { class: "sub isolate" }, [suspect.kind, suspect.id].filter(Boolean).join(" "))),
+      h("div", { class: "suspect-top" }, h("span", { class: "suspect-name" }, h("b", { class: "isolate" }, suspectName(suspect)),
+          h("span", { class: "sub isolate" }, (suspect.kind === "event" ? [suspect.name, suspect.id] : [suspect.kind, suspect.id]).filter(Boolean).join(" "))),
         h("span", { class: "suspect-share" }, share ? percent(share) : "")),
       share ? h("span", { class: "bar-track", "aria-hidden": "true" }, h("span", { class: "bar-fill", css: { width: `${share * 100}%` } })) : null,
-      suspect.text ? h("span", { class: "sub isolate" }, suspect.text) : null,
+      suspect.text && suspect.kind !== "event" ? h("span", { class: "sub isolate" }, suspect.text) : null,
       suspect.reason ? h("span", { class: "sub isolate" }, suspect.reason) : null,
-      suspect.time_ns > 0 ? h("time", { class: "sub", title: exact(suspect.time_ns / 1e6) }, this.#relative(suspect.time_ns / 1e6)) : null);
+      suspect.time_ns > 0 && !suspect.reason?.includes(clock(suspect.time_ns / 1e6, true)) ? h("time", { class: "sub", title: exact(suspect.time_ns / 1e6) }, this.#relative(suspect.time_ns / 1e6)) : null);
   }
 
   #relative(ms) {

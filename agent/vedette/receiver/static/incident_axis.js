@@ -91,7 +91,7 @@ export class EvidenceAxis {
     const lanes = LANES.filter(([kind]) => inside.some((one) => one.kind === kind));
     redraw(this.lanes, [from, to, inside.map((one) => [one.t, one.kind, one.text, one.mark]), this.#moments()], () => [
       h("div", { class: "lane moments" }, h("span", { class: "lane-word" }), h("div", { class: "lane-line" },
-        this.#moments().filter(({ t }) => t >= from && t <= to).map(({ t, text, kind }) => h("span", { class: `moment ${kind}${kind === "onset" && t - from > (to - from) / 5 ? " left" : ""}`, css: { left: place(t) }, title: `${text} ${exact(t)}` },
+        this.#moments().filter(({ t }) => t >= from && t <= to).map(({ t, text, kind }) => h("span", { class: `moment ${kind}${(kind === "onset" ? t - from > (to - from) / 5 : to - t < (to - from) / 6) ? " left" : ""}`, css: { left: place(t) }, title: `${text} ${exact(t)}` },
           this.#crowded(t, kind) ? "" : `${text} ${clock(t, true)}`)))),
       lanes.map(([kind, word]) => h("div", { class: `lane of-${kind}` }, h("span", { class: "lane-word" }, word), h("div", { class: "lane-line" },
         inside.filter((one) => one.kind === kind).slice(0, LANE_MARKS).map((one) => h(one.href ? "a" : "span", {
@@ -138,11 +138,7 @@ export class EvidenceAxis {
   #draw() {
     for (const chart of this.charts) {
       const { track } = chart;
-      const points = track.values.map((value, k) => {
-        const v = isNumber(value) ? value : null;
-        return { t: track.start_ms + k * track.step_ms, v, lo: v, hi: v, mean: v };
-      });
-      chart.set({ ...this.span, now: api.serverNow(), series: [{ key: track.series, label: track.series, points }], spans: [] });
+      chart.set({ ...this.span, now: api.serverNow(), series: [{ key: track.series, label: track.series, points: readings(track) }], spans: [] });
     }
   }
 
@@ -195,15 +191,33 @@ export class EvidenceAxis {
   }
 }
 
+/** The readings of a track as points. What is read each tenth step only is a line, not dots. */
+export function readings({ start_ms: start, step_ms: step, values }) {
+  const read = [...values.keys()].filter((k) => isNumber(values[k]));
+  const apart = read.slice(1).map((k, i) => k - read[i]).sort((a, b) => a - b);
+  const usual = apart[apart.length >> 1] ?? 1;
+  const points = [];
+  let before = -1;
+  for (const k of read) {
+    if (before >= 0 && k - before > (usual > 1 ? 2.5 * usual : 1)) points.push({ t: start + (before + 1) * step, v: null, lo: null, hi: null, mean: null });
+    points.push({ t: start + k * step, v: values[k], lo: values[k], hi: values[k], mean: values[k] });
+    before = k;
+  }
+  return points;
+}
+
 const QUIET = new Set(["vedette.model.server", "vedette.model.layer", "system.memory.state"]);
 const labelOf = (one) => Object.entries(one.attributes ?? {}).filter(([key]) => !QUIET.has(key)).map(([, value]) => value).filter(Boolean).join(" · ") || "all";
+
+/** Who is suspected: of an event what happened, its name is only the kind of it. */
+export const suspectName = (one) => (one.kind === "event" && one.text ? one.text : one.name || one.id || "unnamed");
 
 /** What happened, as marks of one axis: suspects in their order, changes, incidents, log lines. */
 export function happenings(incident, events, said) {
   const found = [];
   (incident.suspects ?? []).forEach((one, i) => {
     const t = isNumber(one.time_ns) && one.time_ns > 0 ? one.time_ns / 1e6 : null;
-    if (t) found.push({ t, kind: "suspect", mark: String(i + 1), text: `${i + 1}. ${one.name || one.id}${one.text ? `, ${one.text}` : ""}` });
+    if (t) found.push({ t, kind: "suspect", mark: String(i + 1), text: `${i + 1}. ${suspectName(one)}${one.text && one.kind !== "event" ? `, ${one.text}` : ""}` });
   });
   for (const one of events ?? [])
     found.push(one.kind === "incident"

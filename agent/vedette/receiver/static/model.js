@@ -100,12 +100,12 @@ class Card {
     const timed = metric.kind === "distribution";
     if (!this.chart) {
       const how = measure(metric.unit, metric.kind, this.name);
-      this.chart = new TimeChart({ title: this.title, note: how.word && !this.title.toLowerCase().includes(how.word.replace(/\/s$/, "")) ? how.word : "", how, markers: [], brush: (a, b) => view.zoom(a, b) });
+      const word = how.word && !this.title.toLowerCase().includes(how.word.replace(/\/s$/, "")) ? how.word : "";
+      this.chart = new TimeChart({ title: this.title, note: [word, timed ? (series.length > BAND_MAX ? "medians" : "median to p95") : ""].filter(Boolean).join(", "), how, markers: [], brush: (a, b) => view.zoom(a, b) });
       this.chart.heading.title = this.name;
       this.node.replaceChildren(this.chart.node);
       this.node.classList.remove("waiting");
     }
-    if (timed) put(this.chart.heading, `${this.title}, ${series.length > BAND_MAX ? "median" : "median to p95"}`);
     this.chart.options.markers = view.marks(from, to);
     this.chart.set({ from, to, now: api.serverNow(), series, spans: view.spans(this.name) });
   }

@@ -478,3 +478,16 @@ def test_a_server_without_buckets_has_a_mean_and_no_quantile(site: Site) -> None
     host.report()
     timed = site.one()["figures"]["duration"]
     assert (timed["p50"], timed["p95"], timed["mean"]) == (None, None, pytest.approx(0.2))
+
+
+def test_what_another_version_kept_is_begun_anew(site: Site, store: Store) -> None:
+    host = site.teller()
+    host.say(REQUESTS, 60, outcome="ok")
+    host.report(1)
+    store.connection.execute("UPDATE model_state SET state = x'00'")
+    store.connection.execute("UPDATE model SET told = x'00'")
+    assert site.models() == []
+    host.say(REQUESTS, 120, outcome="ok")
+    host.say(WAITING, 3)
+    host.report()
+    assert site.one()["figures"]["waiting"] == 3

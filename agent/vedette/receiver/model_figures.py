@@ -177,7 +177,7 @@ def figures(places: Sequence[Place]) -> ModelFigures:
         what: told.gains.get(what, 0.0) for what in OUTCOMES if what in seen
     }
     all_gained = sum(gained.values())
-    asked = requests(told.gains, told.buckets)
+    asked = requests(told.gains)
     errors, errors_told = _errors(gained, all_gained, told_of, wide)
     gauges = told.gauges
     return ModelFigures(

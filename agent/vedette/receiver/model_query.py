@@ -161,7 +161,11 @@ class ModelReader:
             agent: (name or agent, _is_silent(beat, last_seen, now_ns))
             for agent, name, last_seen, beat in rows(_HOSTS)
         }
-        places = [Place(row[0], ModelKey(*row[1:6]), row[6], _told(row[7])) for row in found]
+        places = [
+            Place(row[0], ModelKey(*row[1:6]), row[6], told)
+            for row in found
+            if (told := _decoded(row[7])) is not None
+        ]
         kept: dict[str, int] = {}
         for one in places:
             kept[one.agent] = kept.get(one.agent, 0) + 1
@@ -221,6 +225,14 @@ class ModelReader:
             if here and (not names or not model or model in names):
                 found.append(view)
         return found[:INCIDENTS_MAX]
+
+
+def _decoded(packed: bytes) -> Told | None:
+    """Return figures; None as another version kept them, until the host reports again."""
+    try:
+        return _told(packed)
+    except msgspec.DecodeError:
+        return None
 
 
 def _is_silent(beat: str | None, last_seen_ns: int, now_ns: int) -> bool:

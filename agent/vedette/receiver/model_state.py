@@ -4,7 +4,8 @@ Totals become gains when they are taken in, so that a series which is told only 
 nothing to carry. A gain is known against the total before; without one it is the whole total of a
 series that began to count within the span, and nothing for one that began earlier.
 
-Cost: some 100 µs a model and report on one core, and up to 8 KiB of state.
+Cost: some 70 µs a model and report on one core. State: 2 to 4 KiB of a model whose server has 20 to
+40 buckets, 12 KiB with as many as are taken.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import msgspec
 
 from vedette.receiver.batch import Buckets, Count, ModelReading
 from vedette.receiver.limits import MODEL_COUNTS_MAX, SECOND_NS
+from vedette.serving.vocabulary import OUTCOMES
 
 MINUTE_NS = 60 * SECOND_NS
 #: Minutes that the figures of the models table are of, and minutes of its small line.
 SPAN, LINE = 5, 30
 #: Less of a minute than this says nothing of it.
 PART_NS = 8 * SECOND_NS
+#: What requests that were timed are counted as, beside outcomes.
+TIMED = "timed"
 #: What the agent does not repeat in this time is no more.
 CARRY_NS = 65 * MINUTE_NS
 
@@ -64,6 +68,8 @@ def take(state: State, reading: ModelReading) -> None:
         gain = _gain(state, series, count, reading.end_ns)
         if gain:
             gains[count.what] = gains.get(count.what, 0.0) + gain
+    if "duration" in reading.buckets:
+        gains[TIMED] = sum(reading.buckets["duration"].counts)
     for word, value in reading.gauges.items():
         if value is None:
             state.gauges.pop(word, None)
@@ -76,9 +82,16 @@ def take(state: State, reading: ModelReading) -> None:
         for word, own in reading.buckets.items():
             before = known.buckets.get(word)
             known.buckets[word] = own if before is None else before.plus(own)
-    newest = max(state.minutes, default=minute)
-    for old in [at for at in state.minutes if at <= newest - LINE]:
-        del state.minutes[old]
+    _forget(state, max(state.minutes, default=minute))
+
+
+def _forget(state: State, newest: int) -> None:
+    """Drop the minutes that are no longer shown, and of those of the line alone the buckets."""
+    for at in list(state.minutes):
+        if at <= newest - LINE:
+            del state.minutes[at]
+        elif at <= newest - SPAN:
+            state.minutes[at].buckets.clear()
 
 
 def _gain(state: State, series: str, count: Count, end_ns: int) -> float:
@@ -125,12 +138,10 @@ def told(state: State, end_ns: int) -> Told:
     )
 
 
-def requests(gains: dict[str, float], buckets: dict[str, Buckets]) -> float:
+def requests(gains: dict[str, float]) -> float:
     """Return how many requests ended; of a server that counts none, those it timed."""
-    counted = [gain for what, gain in gains.items() if what not in ("input", "output")]
-    if counted or "duration" not in buckets:
-        return sum(counted)
-    return sum(buckets["duration"].counts)
+    counted = [gain for what, gain in gains.items() if what in OUTCOMES]
+    return sum(counted) if counted else gains.get(TIMED, 0.0)
 
 
 def _line(state: State, at: int, end_ns: int) -> float | None:
@@ -141,7 +152,7 @@ def _line(state: State, at: int, end_ns: int) -> float | None:
     minute = state.minutes.get(at)
     if minute is None:
         return 0.0
-    return round(requests(minute.gains, minute.buckets) * MINUTE_NS / known_ns, 3)
+    return round(requests(minute.gains) * MINUTE_NS / known_ns, 3)
 
 
 def _minute(end_ns: int) -> int:

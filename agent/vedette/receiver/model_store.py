@@ -93,7 +93,10 @@ def _update(
     (packed,) = connection.execute(
         "SELECT state FROM model_state WHERE model = ?", (number,)
     ).fetchone()
-    state = _state(packed)
+    try:
+        state = _state(packed)
+    except msgspec.DecodeError:
+        state = State(now_ns)  # as another version kept it: five minutes, and it is whole again
     for one in readings:
         take(state, one)
     newest = max((one.end_ns for one in readings), default=0)

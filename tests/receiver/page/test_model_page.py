@@ -119,3 +119,21 @@ def test_a_moment_stands_at_one_place_in_all_lanes_and_charts(browser: Any, site
         "[...document.querySelectorAll('.lane.of-suspect .lane-mark')].map((one) => one.innerText)"
     )
     assert marks == ["1", "2", "3"]
+
+
+def test_what_is_read_seldom_is_a_line_and_what_is_missing_a_gap(browser: Any, site: Any) -> None:
+    open_view(browser, site)
+    shape = (
+        "import('/static/incident_axis.js').then((m) =>"
+        " m.readings({ start_ms: 0, step_ms: 1000, values: %s }).map((p) => [p.t / 1000, p.v]))"
+    )
+    seldom = "[1, null, 2, null, 3, null, null, null, null, null, 4]"
+    assert browser.evaluate(shape % seldom) == [
+        [0, 1],
+        [2, 2],
+        [4, 3],
+        [5, None],
+        [10, 4],
+    ]
+    each = browser.evaluate(shape % "[1, 2, null, 3, 4]")
+    assert each == [[0, 1], [1, 2], [2, None], [3, 3], [4, 4]]

@@ -303,11 +303,13 @@ export class IncidentView {
     if (!events.length) return null;
     const begin = this.incident.onset_ms || this.incident.opened_ms, now = api.serverNow();
     const { omitted } = this.happened;
+    const nearest = [...events].sort((a, b) => Math.abs(a.time_ms - begin) - Math.abs(b.time_ms - begin)).slice(0, AROUND_SHOWN).sort((a, b) => a.time_ms - b.time_ms);
+    const more = omitted + events.length - nearest.length;
     return h("section", { class: "panel part", "aria-label": "What happened around it" }, h("h2", null, "What happened around it"),
-      h("ul", { class: "told" }, events.slice(-AROUND_SHOWN).map((one) => h("li", { class: one.time_ms <= begin ? "" : "quiet" },
+      h("ul", { class: "told" }, nearest.map((one) => h("li", { class: one.time_ms <= begin ? "" : "quiet" },
         h("time", { class: "sub", title: exact(one.time_ms) }, moment(one.time_ms, now)),
         one.kind === "incident" ? h("a", { class: "isolate", href: api.incidentLink(one.agent, one.place) }, sentence(one.text)) : h("span", { class: "isolate" }, one.text)))),
-      omitted + Math.max(0, events.length - AROUND_SHOWN) > 0 ? h("p", { class: "sub" }, `${plural(omitted + Math.max(0, events.length - AROUND_SHOWN), "more event")} in that time.`) : null);
+      more > 0 ? h("p", { class: "sub" }, `${plural(more, "more event")} in that time.`) : null);
   }
 
   #suspect(suspect) {

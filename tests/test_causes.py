@@ -62,6 +62,12 @@ def test_a_kernel_message_is_named_where_it_concerns_the_family_alone() -> None:
     assert texts(events, ("network",)) == ""
 
 
+def test_what_was_done_to_a_gpu_is_no_cause_of_what_has_none() -> None:
+    events = noted(event(5, "gpu", "0000:17:00.0", "the power limit was lowered"))
+    assert texts(events, families=("model",)) == "the power limit was lowered"
+    assert texts(events, families=("disk",)) == ""
+
+
 def test_of_the_same_thing_twice_the_nearest_counts() -> None:
     events = noted(
         event(50, "restart", "web", "far"),

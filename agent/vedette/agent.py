@@ -6,7 +6,6 @@ sign of life, which it gets only while the pipeline makes progress.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import logging
 import os
@@ -24,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from vedette import assembly, identity, otlp, own_log
+from vedette import assembly, frugal, identity, otlp, own_log
 from vedette._version import __version__
 from vedette.api import Host, Problem
 from vedette.config import Config, bootstrap, load
@@ -46,9 +45,6 @@ from vedette.table import SeriesTable
 
 log = logging.getLogger(__name__)
 
-#: Parameters of mallopt(3): the number of heaps, what is large, and how much may stay at the end.
-M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1
-LARGE_BYTES = 128 << 10
 #: The pipeline counts as stuck when it showed no progress for so long; its tick is a second.
 STUCK_AFTER_S = 30.0
 #: Within 5 s everything is flushed and ended: what each part may take of it.
@@ -58,17 +54,20 @@ LANES_STOP_S, PIPELINE_STOP_S, DRAIN_S = 1.0, 1.5, 1.5
 RING_TICKS = 720
 #: The parts whose CPU time is told apart, and what the names of their threads begin with.
 THREADS = {"pipeline": "pipeline", "shipping": "ship-", "training": "training"}
+#: Pages that only the start needed are given back after so long, and what was needed once in a
+#: while since then each hour.
+PAGES_FIRST_S, PAGES_EVERY_S = 20.0, 3600.0
 #: A series not read for this long is given up.
 EXPIRE_S = 600.0
 
 
 def run(config_path: Path | None, state_dir: Path | None) -> int:
     """Run until SIGTERM or SIGINT; return the exit code (2: it could not start)."""
-    _frugal_heap()
+    frugal.use_one_heap()
     default = places()
     config, registry, problems = read(config_path, default)
     own_log.set_up(config.agent.log_level if config else "info")
-    _give_way()
+    frugal.give_way()
     for problem in problems:
         sys.stderr.write(f"vedette: {describe(problem)}\n")
     if config is None:
@@ -88,37 +87,6 @@ def run(config_path: Path | None, state_dir: Path | None) -> int:
         agent.stop()
         os.close(lock)
     return 0
-
-
-def _frugal_heap() -> None:
-    """Have the C library keep little memory that is not in use.
-
-    All threads share one heap (a heap each costs a megabyte and more), and large arrays get pages
-    of their own, which go back to the system with them; without being told so glibc raises the
-    size that counts as large, and what a report took for a moment stays. glibc's mallopt(3);
-    another C library has no such heaps and no such function.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, 1)
-        mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
-        mallopt(M_TRIM_THRESHOLD, LARGE_BYTES)
-
-
-def _give_way() -> None:
-    """Have the kernel never interrupt whoever runs because a thread of the agent woke up.
-
-    sched(7), SCHED_BATCH: a woken thread waits for the next free moment instead. The host's work is
-    not cut short by its watcher; and a thread that hands over to another goes on to its own wait
-    first, where it lets go of the interpreter's lock, so that neither has to wait twice. On a CPU
-    that is never free a tick begins a few ms later. The policy of whoever asked for one stays.
-    Threads and worker processes started later inherit it.
-    """
-    try:
-        if os.sched_getscheduler(0) == os.SCHED_OTHER:
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    except OSError as error:  # a sandbox may forbid it
-        log.info("agent scheduling=default reason=%r", str(error))
 
 
 def read(path: Path | None, default: Places) -> tuple[Config | None, Registry, tuple[Problem, ...]]:
@@ -238,9 +206,14 @@ class Agent:
 
     def wait(self) -> None:
         """Return when the agent is asked to stop; reload and feed the watchdog meanwhile."""
-        patience = self.manager.watchdog_s / 2 if self.manager.watchdog_s else None
+        patience_s = self.manager.watchdog_s / 2 if self.manager.watchdog_s else PAGES_EVERY_S
+        pages_s = time.monotonic() + PAGES_FIRST_S
         while not self.stopping:
-            ready, _, _ = select.select([self._wake_read], [], [], patience)
+            left_s = max(pages_s - time.monotonic(), 0.0)
+            ready, _, _ = select.select([self._wake_read], [], [], min(patience_s, left_s))
+            if time.monotonic() >= pages_s:
+                frugal.give_back_pages()
+                pages_s = time.monotonic() + PAGES_EVERY_S
             if ready:
                 os.read(self._wake_read, 4096)
             if self._reload:

@@ -29,6 +29,8 @@ __all__ = [
     "Evidence",
     "Finding",
     "Frame",
+    "GpuUse",
+    "GpuUses",
     "Head",
     "HistogramSample",
     "Host",
@@ -370,6 +372,41 @@ class Record(msgspec.Struct, frozen=True):
     uid: str = ""
 
 
+class GpuUse(msgspec.Struct, frozen=True):
+    """Who uses a GPU: ``memory`` is what each process holds of it in bytes, by pid.
+
+    ``gpu`` is its ``hw.id``, ``read_s`` the monotonic clock of the reading, ``energy_j`` what it
+    took since some start (NaN: not known).
+    """
+
+    gpu: str
+    read_s: float
+    memory: Mapping[int, int]
+    energy_j: float = float("nan")
+
+
+class GpuUses:
+    """Who uses the GPUs of this host: told by the collectors of GPUs, for whoever asks.
+
+    From any thread. Nobody waits for anybody: what a collector told last stands until it tells
+    anew, and a reader looks at how old it is.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[GpuUse, ...]] = {}
+
+    def tell(self, collector: str, uses: Iterable[GpuUse]) -> None:
+        """Replace all that this collector has told; nothing when there is nothing any more."""
+        self._told[collector] = tuple(uses)
+
+    def known(self, since_s: float = 0.0) -> tuple[GpuUse, ...]:
+        """Return what was read since a time of the monotonic clock, by GPU."""
+        told = [use for uses in list(self._told.values()) for use in uses]
+        return tuple(
+            sorted((one for one in told if one.read_s >= since_s), key=lambda one: one.gpu)
+        )
+
+
 #: What ``Collector.collect`` yields.
 Observation = Sample | HistogramSample | Usage | Event | Record
 
@@ -424,6 +461,8 @@ class Collector(ABC):
     open_ended: ClassVar[bool] = False
 
     host: Host = Host()
+    #: Who uses the GPUs: shared by all collectors of an agent but those in a process of their own.
+    gpu_uses: GpuUses
     #: A directory of its own, for what has to outlive the agent; empty where nothing is kept. It
     #: may not be there yet.
     state_dir: str = ""
@@ -431,6 +470,7 @@ class Collector(ABC):
     def __init__(self, config: Any) -> None:
         """Keep the configuration (an instance of ``Config``); do no I/O."""
         self.config = config
+        self.gpu_uses = GpuUses()
 
     def probe(self) -> None:  # noqa: B027
         """Check cheaply that the source exists; raise ``Unavailable`` when not. May open files."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from vedette import models
-from vedette.api import Collector, Detector, Host, Output
+from vedette.api import Collector, Detector, GpuUses, Host, Output
 from vedette.config.components import options_of
 from vedette.config.effective import plain
 from vedette.lanes import Assignment, Budget
@@ -23,6 +23,10 @@ _Made = TypeVar("_Made", Collector, Detector, Output)
 if TYPE_CHECKING:
     from vedette.config import Component, Config
     from vedette.registry import Registry
+
+
+#: Collectors that a new configuration starts have to know what those tell that go on.
+_GPU_USES = GpuUses()
 
 
 def assignments(
@@ -40,6 +44,7 @@ def assignments(
         if collector is None:
             continue
         collector.host = host
+        collector.gpu_uses = _GPU_USES
         if state_dir is not None:
             collector.state_dir = str(state_dir / "collectors" / component.id)
         made.append(

@@ -13,6 +13,7 @@ from vedette.api import Finding, Suspect
 from vedette.cases import Case
 from vedette.entities import family_of
 from vedette.relations import is_traffic
+from vedette.tenants import Tenants
 
 
 class Blame:
@@ -21,6 +22,8 @@ class Blame:
     def __init__(self, *, zone: tzinfo | None, twin: Callable[[str], str]) -> None:
         self.usages = suspects.Usages()
         self.events = causes.Events()
+        #: Which model server uses which GPU.
+        self.tenants = Tenants()
         self._zone = zone
         self.twin = twin
 
@@ -78,7 +81,11 @@ class Blame:
         things = [place.entity.name for place in case.places if place.entity.name]
         things += [one.name for one in named]
         found = self.events.before(onset, [place.family for place in case.places], things)
-        return [causes.suspect(one, onset, self._clock) for one in found]
+        return [
+            causes.suspect(one, onset, self._clock)
+            for one in found
+            if one.kind != "gpu" or not self.tenants.is_elsewhere(one.entity, case.places)
+        ]
 
     def _words(self, finding: Finding) -> str:
         usual = sentences.expected(finding)

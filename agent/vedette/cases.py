@@ -14,6 +14,7 @@ from vedette import severity
 from vedette.api import Finding, Incident
 from vedette.entities import SAME_FAMILY, Entity, Place, place_of
 from vedette.relations import RELATIONS, Tie, core, ran_out, tie
+from vedette.tenants import Tenants
 from vedette.together import Together
 
 Key = tuple[str, str]
@@ -133,7 +134,7 @@ class Case:
             -math.log10(max(finding.p, 1e-30)),
         )
 
-    def tie_to(self, finding: Finding, together: Together) -> Tie:
+    def tie_to(self, finding: Finding, together: Together, tenants: Tenants) -> Tie:
         """Say how a new finding belongs to this case: ``NONE`` when it does not."""
         place = place_of(finding.series)
         if self.told is not None and not self.members and place.entity.label in self.told.entities:
@@ -145,6 +146,8 @@ class Case:
                 found = self._tie(other, place, finding, starving)
                 if other.family != place.family:
                     found = _as_learned(found, together.verdict(subject(place), subject(other)))
+                if tenants.are_apart(place, other):
+                    found = Tie.NONE
             elif other.entity == place.entity and other.told == place.told:
                 found = Tie.NONE if is_large(finding) else Tie.SAME  # an effect that comes again
             else:
@@ -201,6 +204,7 @@ class Case:
             one.entity.name
             for one in self.places
             if one.family == place.family and one.entity.kind == place.entity.kind
+            if not place.endpoint or one.endpoint != place.endpoint
         }
         return bool(of_kind - {""}) and place.entity.name not in of_kind
 

@@ -27,6 +27,8 @@ SHORTLY_NS = 60_000_000_000
 MAX_TEXT = 200
 #: What a log said, or that it fell silent.
 _SAID = frozenset({"log", "silence"})
+#: Families in which it shows what was done to a GPU.
+_BY_GPU = frozenset({"gpu", "hardware", "model"})
 #: What is a cause only for want of a better one: it changes what the agent sees, not the host.
 _LAST = "agent"
 
@@ -112,6 +114,8 @@ def _may_concern(event: Event, families: Collection[str], names: Collection[str]
     """
     if event.kind in _SAID:
         return "log" in families or any(_is_named(event.entity, name) for name in names)
+    if event.kind == "gpu":
+        return not _BY_GPU.isdisjoint(families)
     if event.kind != "kernel" or event.entity not in KERNEL_KINDS:
         return True
     told = {"kernel", *KERNEL_KINDS[event.entity].split()}

@@ -78,6 +78,8 @@ class Correlator:
         self._cases: list[Case] = []
         self._resolved: deque[Incident] = deque(maxlen=keep)
         self._blame = Blame(zone=zone, twin=twin)
+        #: Which model server uses which GPU; its owner has it look at the series there are.
+        self.tenants = self._blame.tenants
 
     @property
     def twin(self) -> Callable[[str], str]:
@@ -192,7 +194,7 @@ class Correlator:
 
     def _home(self, finding: Finding) -> Case | None:
         """Return the case a new finding has the closest tie to."""
-        ties = [(case.tie_to(finding, self.together), case) for case in self._cases]
+        ties = [(case.tie_to(finding, self.together, self.tenants), case) for case in self._cases]
         near = [pair for pair in ties if pair[0] is not Tie.NONE]
         if not near:
             return None
@@ -224,7 +226,7 @@ class Correlator:
             if other is case or not other.members:
                 continue
             own = [one for one in case.members.values() if case.is_core(one)]
-            if all(other.tie_to(one, self.together) > Tie.STRANGE for one in own):
+            if all(other.tie_to(one, self.together, self.tenants) > Tie.STRANGE for one in own):
                 return other
             near = abs(other.onset_ns - case.onset_ns) <= BLAME_SPAN_NS
             if near and self._blame.one_culprit(case, other):

@@ -133,14 +133,15 @@ class Place(msgspec.Struct, frozen=True, cache_hash=True):
     """Where a series stands among the things of this host.
 
     ``family`` is the known word for the declared family, ``device`` the disk or server under a
-    mount (empty: none that the name tells). ``told`` are the families that the series speaks of
-    besides its own, None where it does not say.
+    mount (empty: none that the name tells), ``endpoint`` where a model server is. ``told`` are the
+    families that the series speaks of besides its own, None where it does not say.
     """
 
     family: str
     entity: Entity
     metric: str
     device: str = ""
+    endpoint: str = ""
     told: frozenset[str] | None = None
 
 
@@ -164,6 +165,7 @@ def place_of(series: Series) -> Place:
         entity=_entity(family, metric, attributes),
         metric=metric,
         device=disk_under(attributes.get("system.device", "")),
+        endpoint=attributes.get("vedette.model.endpoint", ""),
         told=_told(family, metric, attributes),
     )
 

@@ -319,7 +319,9 @@ class Pipeline:
             self.reporter.before(tick)
         column = self.table.close_tick(tick)
         changes = self.detection.step(tick, column)
-        for event in self._happenings.of(self.table.window(1)):
+        newest = self.table.window(1)
+        self.correlator.tenants.look(newest)
+        for event in self._happenings.of(newest):
             self.correlator.note(event)
         self.telling.tell(self.correlator.step(tick, changes))
         self._ask(tick)

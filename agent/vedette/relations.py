@@ -155,6 +155,8 @@ def _within_family(one: Place, other: Place) -> Tie:
     loop = "lo" in (one.entity.name, other.entity.name)
     if loop and any(word in place.metric for place in (one, other) for word in _ON_THE_WAY):
         return Tie.NONE
+    if one.endpoint and one.endpoint == other.endpoint:
+        return Tie.KIN  # a server and a model that it serves
     if one.entity.name and other.entity.name and one.entity.kind == other.entity.kind:
         return Tie.SIBLING if one.metric == other.metric else Tie.NONE
     return Tie.KIN

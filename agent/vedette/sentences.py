@@ -46,6 +46,24 @@ _PLAIN = {
         "Unusually many connections were open ({})",
     ),
 }
+#: Times of model servers, for a person; of the mean or a percentile of them as well.
+_TIMES = {
+    "gen_ai.server.request.duration": "time per request",
+    "gen_ai.server.time_per_output_token": "time per output token",
+    "gen_ai.server.time_to_first_token": "time to first token",
+    "vedette.model.decode.duration": "time to make a request's tokens",
+    "vedette.model.inter_token.duration": "gap between two tokens",
+    "vedette.model.queue.duration": "time in the queue",
+    "vedette.model.request.duration": "time per request",
+}
+#: Whether a GPU's clock is held down, and why, where a person should know of it.
+THROTTLED = "vedette.gpu.throttled"
+_HELD_BY = {
+    "hardware": "its own protection",
+    "hardware_thermal": "heat",
+    "power_brake": "a power brake",
+    "thermal": "heat",
+}
 #: How strange a log is: its incident is told in the words of the log.
 LOG_METRIC = "vedette.log.strangeness"
 #: The detector that says in its own words what is wrong with a model server.
@@ -119,8 +137,12 @@ def sentence(
     onset_ns: int,
     ended_ns: int | None,
     zone: tzinfo | None,
+    shown: Finding | None = None,
 ) -> str:
-    """Say an incident in one sentence: what, since when, after what, who, and what is usual."""
+    """Say an incident in one sentence: what, since when, after what, who, and what is usual.
+
+    ``shown`` is where the fault of a GPU shows in a model that uses it.
+    """
     past = ended_ns is not None
     when = (
         f"from {clock(onset_ns, zone)} to {clock(ended_ns, zone)}"
@@ -133,12 +155,15 @@ def sentence(
     event = next((one for one in events if said is None or one.name != "log"), None)
     after = f", {clause(event, onset_ns)}" if event is not None else ""
     parts = [f"{said.text if said is not None else _what(primary, past)} {when}{after}"]
+    if shown is not None:
+        parts.append(_slower(shown))
     actor = next((one for one in suspects if one.kind == "process"), None)
     if actor is not None:
         verb = _verbs(actor.text, resource)[past]
         which = f" (pid {actor.id})" if actor.id else ""
         parts.append(f"process `{actor.name}`{which} {verb} {actor.text}")
-    usual = expected(primary)
+    is_state = primary.series.instrument.name == THROTTLED
+    usual = "" if is_state else expected(primary)
     # Of what should never be there, the threshold of a rule says nothing.
     if usual and not (primary.series.instrument.name in _PLAIN and math.isnan(primary.low)):
         parts.append(usual)
@@ -185,6 +210,14 @@ def _what(finding: Finding, past: bool) -> str:
         of = f", model {model}" if model else ""
         server, where = said["vedette.model.server"], said["vedette.model.endpoint"]
         return f"Model server {server} on {where}{of}: {finding.text}"
+    if instrument.name == "vedette.model.probe.silence":
+        where, model = (*series.values, "")[:2]
+        which = f"Model {model}" if model else "The model server"
+        return f"{which} on {where} {'did' if past else 'does'} not answer requests ({value})"
+    if instrument.name == THROTTLED and len(series.values) == 3:
+        gpu, model, reason = series.values
+        held = f"held down by {_HELD_BY.get(reason, reason)}"
+        return f"GPU {gpu} ({model}) {be} {held}"
     if instrument.name == "vedette.target.silence":
         return f"Target {subject} {'had' if past else 'has'} no page of metrics ({value})"
     if instrument.name == LOG_METRIC:
@@ -215,6 +248,23 @@ def _what(finding: Finding, past: bool) -> str:
         return f"Traffic of network interface {subject} {be} unusual ({rest} {value})"
     side = "low" if finding.observed < finding.low else "high"
     return f"{named(series)} {be} unusually {side} ({value})"
+
+
+def _slower(finding: Finding) -> str:
+    """Say how much longer a model's requests take than they did."""
+    place = place_of(finding.series)
+    name = finding.series.instrument.name
+    what = next((words for key, words in _TIMES.items() if name.startswith(key)), name)
+    where = f" on {place.endpoint}" if place.endpoint else ""
+    said = f"{what} of {place.entity.name or 'a model'}{where} went"
+    usual = (finding.low + finding.high) / 2
+    if math.isnan(usual):
+        return f"{said} to {_time(finding.observed)}"
+    return f"{said} from {_time(usual)} to {_time(finding.observed)}"
+
+
+def _time(seconds: float) -> str:
+    return f"{_digits(seconds * 1e3)} ms" if abs(seconds) < 1 else f"{_digits(seconds)} s"
 
 
 def _percent(value: float) -> str:

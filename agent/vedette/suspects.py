@@ -73,6 +73,7 @@ EXPLAINED_EXACTLY: dict[str, tuple[str, ...]] = {
     "model.kv_cache.full.time": (),
     "model.kv_cache.full_in": (),
     "model.queue.time": (),
+    "model.probe.silence": (),
     "model.server.silence": (),
     "model.slo.burn_rate": (),
     "process.created": ("forks", "process", "cpu"),
@@ -248,7 +249,8 @@ def _reason(primary: Finding, other: Finding) -> str:
     else:
         when = "turned strange at the same time"
     one, about = place_of(other.series), place_of(primary.series)
-    if apart >= -moment and one.family != about.family and tie(one, about, starving=True):
+    is_cause = tie(one, about, starving=True) >= max(tie(about, one, starving=True), Tie.STRANGE)
+    if apart >= -moment and one.family != about.family and is_cause:
         return f"{when}; what is wrong with {one.entity.label} shows in {about.entity.label}"
     return when
 

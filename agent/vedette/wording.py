@@ -54,7 +54,9 @@ def worded(
         state="open" if ended_ns is None else "resolved",
         severity=severity,
         resource=resource,
-        title=sentences.sentence(primary, suspects, resource, onset, ended_ns, zone),
+        title=sentences.sentence(
+            primary, suspects, resource, onset, ended_ns, zone, shown=_shown(case, primary)
+        ),
         onset_ns=onset,
         opened_ns=before.opened_ns if before else tick_ns,
         updated_ns=tick_ns,
@@ -69,6 +71,18 @@ def worded(
     # What others have added to it stays: its evidence, what the operator said.
     ours = {name: getattr(told, name) for name in _OURS}
     return msgspec.structs.replace(before, **ours)
+
+
+def _shown(case: Case, primary: Finding) -> Finding | None:
+    """Return where the fault of a GPU shows for a person: how long a model's requests take."""
+    if place_of(primary.series).family != "gpu":
+        return None
+    waits = [
+        one
+        for one in case.members.values()
+        if place_of(one.series).family == "model" and one.series.instrument.unit == "s"
+    ]
+    return max(waits, key=case.weight, default=None)
 
 
 def ended(incident: Incident, tick_ns: int, ended_ns: int | None, zone: tzinfo | None) -> Incident:

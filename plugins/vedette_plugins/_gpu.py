@@ -124,6 +124,13 @@ GENERATION = _declared(
 )
 WIDTH = _declared(gauge, *_WIDTH)
 STEADY_WIDTH = _declared(gauge, *_WIDTH, alarm="low")
+PROCESS_MEMORY = _declared(
+    updown,
+    "vedette.gpu.process.memory",
+    "By",
+    "Memory of the GPU that processes of this name hold, and the unit or container they are of.",
+    [*GPU, "process.executable.name", "systemd.unit.name", "container.name"],
+)
 COUNT = _declared(
     updown,
     "vedette.gpu.count",
@@ -292,19 +299,23 @@ def number(raw: bytes) -> int | None:
     return found[0] if found else None
 
 
-def text(path: str) -> str:
-    """Return the text of a small file as it may be shown, lines kept; empty without one."""
+def raw(path: str, most: int = 1024) -> bytes:
+    """Return what a small file begins with; empty without one."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
-        return ""
+        return b""
     try:
-        raw = os.read(descriptor, 1024)
+        return os.read(descriptor, most)
     except OSError:
-        return ""
+        return b""
     finally:
         os.close(descriptor)
-    return "\n".join(printable(one) for one in raw.split(b"\n"))
+
+
+def text(path: str) -> str:
+    """Return the text of a small file as it may be shown, lines kept; empty without one."""
+    return "\n".join(printable(one) for one in raw(path).split(b"\n"))
 
 
 def line(path: str) -> str:

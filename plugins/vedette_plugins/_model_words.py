@@ -137,7 +137,7 @@ def _burning(look: Look, value: float) -> str:
     slo, kind = look.attribute("vedette.slo.name"), look.attribute("vedette.slo.objective")
     span = look.attribute("vedette.slo.window")
     which = {"slo.name": slo, "slo.objective": kind}
-    left = [n for its, n in look.each("slo.budget") if _is_of(its, which)]
+    left = [n for its, n in look.each("slo.budget.left") if _is_of(its, which)]
     misses = [
         n
         for its, n in look.each("slo.misses")

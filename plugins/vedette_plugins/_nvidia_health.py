@@ -116,9 +116,9 @@ class HealthSeries:
     def health(self, gpu: Gpu) -> Iterator[Sample]:
         """Yield what there is to say of a GPU; raises what ``Gpu.ask`` does."""
         own = (gpu.id, gpu.name)
-        limit = gpu.ask("nvmlDeviceGetEnforcedPowerLimit")
-        if limit and limit * 1e-3 <= _gpu.MOST_WATTS:
-            yield self.power_limit(limit * 1e-3, *own)
+        limit = gpu.power_limit_w()
+        if limit is not None:
+            yield self.power_limit(limit, *own)
         generation = gpu.ask("nvmlDeviceGetCurrPcieLinkGeneration")
         if generation and generation <= GENERATION_MAX:
             yield self.generation(generation, *own)
@@ -137,6 +137,7 @@ class HealthSeries:
             if gpu.divided not in (None, divided):
                 gpu.forget()
             gpu.divided = divided
+            gpu.parts = []
             if divided:
                 yield from self._divided(gpu, own)
 
@@ -167,6 +168,7 @@ class HealthSeries:
                 number = part.ask("nvmlDeviceGetGpuInstanceId")
                 if number is not None and number < INSTANCES_MAX:
                     found.setdefault(number, part)
+        gpu.parts = list(found.values())
         yield self.instances(len(found), *own)
         for number, part in found.items():
             memory = part.ask("nvmlDeviceGetMemoryInfo")

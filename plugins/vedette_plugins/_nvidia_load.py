@@ -29,6 +29,7 @@ MOVED = ((SENT, 1, "transmit"), (RECEIVED, 1, "receive"))
 LINK_MOVED = ((LINK_SENT, 1024, "transmit"), (LINK_RECEIVED, 1024, "receive"))
 #: Why the clock is held down, by bit: what is meant to be so, and what a person should know of.
 REASONS = ((1, "idle"), (2, "setting"), (4, "power_cap"), (16, "sync_boost"), (256, "display"))
+POWER_CAP = 4
 GRAVE = ((8, "hardware"), (32, "thermal"), (64, "hardware_thermal"), (128, "power_brake"))
 
 Own = tuple[str, str]
@@ -133,12 +134,17 @@ class LoadSeries:
             reasons = gpu.ask("nvmlDeviceGetCurrentClocksThrottleReasons")
         if reasons is None:
             return
+        capped = bool(reasons & POWER_CAP)
+        if capped and gpu.capped is False:
+            gpu.power_limit_w()  # not only once a minute: that it was lowered may be why
+        gpu.capped = capped
         for instrument, bits in ((self.throttled, REASONS), (self.slowed, GRAVE)):
             for bit, name in bits:
                 yield instrument(1.0 if reasons & bit else 0.0, *own, name)
 
     def _fields(self, fields: dict[int, float], gpu: Gpu, own: Own) -> Iterator[Sample]:
         yield from self._warmth(gpu, own, fields.get(MEMORY_TEMPERATURE), "memory")
+        gpu.energy_j = fields[ENERGY] * 1e-3 if ENERGY in fields else float("nan")
         if ENERGY in fields:
             yield self.energy(fields[ENERGY] * 1e-3, *own, "gpu")
         if CORRECTED in fields:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vedette.api import Sample, Unavailable
-from vedette_plugins._gpu import GPUS_MAX, listed, text
+from vedette_plugins._gpu import GPUS_MAX, MOST_WATTS, listed, text
 from vedette_plugins._procfs import printable
 
 #: Codes of nvml.h, part of its binary interface.
@@ -45,6 +45,9 @@ EVENTS_MAX = 256
 #: Names of the C types a field's value may have, by their number.
 FIELD_TYPES = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
+#: To this part of what it was a limit must fall to be told: laptops move it all the time.
+LOWERED = 0.9
+
 #: Number of a field of NVML, with the number of a link or of all where it has several.
 Field = int | tuple[int, int]
 
@@ -65,6 +68,16 @@ class Gpu:
         self.divided: bool | None = None
         self.health: list[Sample] = []
         self.limits: dict[str, float] = {}
+        #: The instances that it is divided into (MIG).
+        self.parts: list[Gpu] = []
+        #: Bytes that each process holds, by pid, and energy, of the newest reading.
+        self.held: dict[int, int] | None = None
+        self.energy_j = float("nan")
+        #: Whether its power cap holds it down, the limit it was last seen with, and by what that
+        #: limit was lowered: from and to.
+        self.capped: bool | None = None
+        self.limit_w = 0.0
+        self.lowered: tuple[float, float] | None = None
         self._cannot: set[tuple[Any, ...]] = set()
 
     def find(self) -> None:
@@ -106,6 +119,17 @@ class Gpu:
                 if 0 <= value < 1e19:
                     found[one.fieldId] = value
         return found
+
+    def power_limit_w(self) -> float | None:
+        """Return the power it may take, and note that it was lowered."""
+        milliwatts = self.ask("nvmlDeviceGetEnforcedPowerLimit")
+        if not milliwatts or milliwatts * 1e-3 > MOST_WATTS:
+            return None
+        watts = float(milliwatts * 1e-3)
+        if watts <= LOWERED * self.limit_w:
+            self.lowered = self.limit_w, watts
+        self.limit_w = watts
+        return watts
 
     def forget(self) -> None:
         """Ask again what it could not tell, as its mode was changed."""

@@ -10,10 +10,12 @@ that; what it uses beyond is host memory (``vedette.gpu.memory.host.usage``).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
-from vedette.api import Collector, Sample, Unavailable, hookimpl, updown
-from vedette_plugins import _gpu
+from vedette.api import Collector, GpuUse, Sample, Unavailable, hookimpl, updown
+from vedette_plugins import _gpu, _kfd
+from vedette_plugins._drm_clients import Clients
 from vedette_plugins._gpu import (
     Card,
     Cards,
@@ -25,6 +27,7 @@ from vedette_plugins._gpu import (
     sensors,
     text,
 )
+from vedette_plugins._gpu_users import Users
 from vedette_plugins._procfs import number_after, numbers
 
 MISSING = "no GPU with the driver amdgpu on this host"
@@ -75,9 +78,12 @@ class AmdGpu(Collector):
     generation = _gpu.GENERATION
     width = _gpu.WIDTH
     count = _gpu.COUNT
+    process_memory = _gpu.PROCESS_MEMORY
 
     def __init__(self, config: GpuConfig) -> None:
         super().__init__(config)
+        self.monotonic: Callable[[], float] = time.monotonic
+        self._clients, self._users = Clients(), Users()
         self._cards = Cards(config, ("amdgpu",))
         self._counts: dict[str, list[Sample]] = {}
 
@@ -98,8 +104,10 @@ class AmdGpu(Collector):
                 self._counts[card.id] = list(self._counted(card))
             yield from card.read()
             yield from self._counts[card.id]
+        yield from self._processes([card for card in cards if not card.sleeps])
 
     def close(self) -> None:
+        self.gpu_uses.tell(self.name, ())
         self._cards.close()
         self._counts.clear()
 
@@ -151,6 +159,19 @@ class AmdGpu(Collector):
                 Source(f"{base}/fan1_input", self.fan.series(*own), most=_gpu.MOST_RPM),
             )
         )
+
+    def _processes(self, cards: list[Card]) -> Iterator[Sample]:
+        """Yield whose memory it is; what ROCm allots is told by both sources, or by one."""
+        computing, drawing = _kfd.held(self.host.sys), self._clients.read(self.host.proc)
+        held: dict[tuple[str, str], dict[int, int]] = {}
+        for card in cards:
+            one, other = computing.get(card.id, {}), drawing.get(card.id, {})
+            held[card.id, card.name] = {
+                pid: max(one.get(pid, 0), other.get(pid, 0)) for pid in one.keys() | other.keys()
+            }
+        yield from self._users.samples(self.host, held)
+        now = self.monotonic()
+        self.gpu_uses.tell(self.name, [GpuUse(key[0], now, of) for key, of in held.items()])
 
     def _counted(self, card: Card) -> Iterator[Sample]:
         """Yield the memory errors of all blocks of the card together."""

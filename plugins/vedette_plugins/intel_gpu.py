@@ -13,9 +13,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from vedette.api import Collector, Sample, Unavailable, hookimpl
+from vedette.api import Collector, GpuUse, Sample, Unavailable, hookimpl
 from vedette_plugins import _gpu
+from vedette_plugins._drm_clients import Clients
 from vedette_plugins._gpu import Card, Cards, GpuConfig, Source, existing, listed, number, sensors
+from vedette_plugins._gpu_users import Users
 from vedette_plugins._procfs import KernelFile
 
 MISSING = "no GPU with the driver i915 or xe on this host"
@@ -79,10 +81,12 @@ class IntelGpu(Collector):
     power_limit = _gpu.POWER_LIMIT
     fan = _gpu.FAN
     count = _gpu.COUNT
+    process_memory = _gpu.PROCESS_MEMORY
 
     def __init__(self, config: GpuConfig) -> None:
         super().__init__(config)
         self.monotonic: Callable[[], float] = time.monotonic
+        self._clients, self._users = Clients(), Users()
         self._cards = Cards(config, ("i915", "xe"))
         self._tiles: dict[str, dict[str, Tile]] = {}
 
@@ -95,15 +99,20 @@ class IntelGpu(Collector):
         if not cards:
             raise Unavailable(MISSING)
         yield self.count(len(cards), "Intel")
-        for card in cards:
-            if card.sleeps:
-                continue
+        joules: dict[str, float] = {}
+        awake = [card for card in cards if not card.sleeps]
+        for card in awake:
             if not card.sources:
                 self._find(card)
-            yield from card.read()
+            for one in card.read():
+                if one.series.instrument is self.energy:
+                    joules[card.id] = one.value
+                yield one
             yield from self._busy(card)
+        yield from self._processes(awake, joules)
 
     def close(self) -> None:
+        self.gpu_uses.tell(self.name, ())
         self._cards.close()
         for tiles in self._tiles.values():
             for tile in tiles.values():
@@ -116,6 +125,15 @@ class IntelGpu(Collector):
         known = [share for share in shares if share is not None]
         if known:
             yield self.utilization(max(known), card.id, card.name, "general")
+
+    def _processes(self, cards: list[Card], joules: dict[str, float]) -> Iterator[Sample]:
+        """Yield whose memory it is, of cards that have their own."""
+        clients = self._clients.read(self.host.proc)
+        held = {(card.id, card.name): clients.get(card.id, {}) for card in cards}
+        yield from self._users.samples(self.host, held)
+        now, unknown = self.monotonic(), float("nan")
+        uses = [GpuUse(key[0], now, of, joules.get(key[0], unknown)) for key, of in held.items()]
+        self.gpu_uses.tell(self.name, uses)
 
     def _find(self, card: Card) -> None:
         """Find the files of a card; tiles that are known go on counting."""

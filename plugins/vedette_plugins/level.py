@@ -92,6 +92,27 @@ DEFAULT_RULES = (
         text="its page of metrics cannot be had",
     ),
     Rule(
+        metric="vedette.model.probe.silence",
+        above=10.0,
+        critical=120.0,
+        hold=Duration(0),
+        text="the model does not answer a small request",
+    ),
+    *(
+        Rule(
+            metric="vedette.gpu.throttled",
+            where={"vedette.gpu.throttle.reason": reason},
+            above=1.0,
+            hold=Duration(15),
+            text=f"the GPU is held down by {why}",
+        )
+        for reason, why in (
+            ("hardware_thermal", "heat"),
+            ("thermal", "heat"),
+            ("power_brake", "a power brake"),
+        )
+    ),
+    Rule(
         metric="vedette.process.stopped",
         above=1.0,
         hold=Duration(5),
@@ -125,12 +146,22 @@ class Level(Detector):
         self.rules = config.rules
         self._generation = -1
         self._rows: list[NDArray[np.intp]] = []
+        # The rows of all rules and from where each is looked at closely: mostly none is.
+        self._watched = np.empty(0, np.intp)
+        self._near = np.empty(0, np.float32)
 
     def score(
         self, window: Window, state: Mapping[str, NDArray[np.float32]]
     ) -> NDArray[np.float32]:
         self._prepare(window)
         scores = np.full(len(window.series), np.nan, dtype=np.float32)
+        now = window.values[self._watched, -1]
+        with np.errstate(invalid="ignore"):
+            if not (now >= self._near).any():  # as nearly always: no need to look back
+                scores[self._watched] = np.where(
+                    np.isfinite(now), np.float32(0), np.float32(np.nan)
+                )
+                return scores
         for rule, rows in zip(self.rules, self._rows, strict=True):
             if len(rows):
                 scores[rows] = np.fmax(scores[rows], _judge(rule, window, rows))
@@ -159,16 +190,24 @@ class Level(Detector):
             )
             for rule in self.rules
         ]
+        self._watched = np.concatenate([np.empty(0, np.intp), *self._rows])
+        near = [_near(rule) for rule in self.rules]
+        self._near = np.repeat(np.array(near, np.float32), [len(rows) for rows in self._rows])
         self._generation = window.generation
+
+
+def _near(rule: Rule) -> float:
+    """Return the reading from which a rule may be violated, or nearly so."""
+    return rule.above - RELEASE * abs(rule.above)
 
 
 def _judge(rule: Rule, window: Window, rows: NDArray[np.intp]) -> NDArray[np.float32]:
     """Score the rows of one rule: NaN where the newest tick has no reading."""
     now = window.values[rows, -1]
     read = np.isfinite(now)
-    near = rule.above - RELEASE * abs(rule.above)
+    near = _near(rule)
     with np.errstate(invalid="ignore"):
-        if not (now >= near).any():  # as nearly always: no need to look back
+        if not (now >= near).any():
             return np.where(read, np.float32(0.0), np.float32(np.nan))
     since = window.time[-1] - int(rule.hold * 1e9)
     start = int(np.searchsorted(window.time, since))

@@ -7,24 +7,25 @@ use and its GPUs awake, so it must be turned off to reset a GPU or to unload the
 
 Left out: NVML measures PCI Express traffic for 20 ms at each call; only cards that count the bytes
 themselves tell it (``hw.gpu.io``). Whose memory it is, processes in other namespaces included, is
-told as the suspects of resource ``gpu``.
+told by name, unit and container, as the suspects of resource ``gpu``, and to other collectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from heapq import nlargest
 from typing import Any
 
-from vedette.api import Collector, Sample, Unavailable, Usage, counter, hookimpl, updown
+from vedette.api import Collector, Event, Sample, Unavailable, Usage, counter, hookimpl
 from vedette_plugins import _gpu, _nvml
-from vedette_plugins._gpu import GpuConfig, line
+from vedette_plugins._gpu import GpuConfig
+from vedette_plugins._gpu_users import Users
 from vedette_plugins._nvidia_health import HealthSeries
 from vedette_plugins._nvidia_load import LoadSeries
+from vedette_plugins._nvidia_processes import ProcessSeries, uses
 from vedette_plugins._nvml import Gpu, Lost, Xids
 from vedette_plugins._procfs import Choice
-from vedette_plugins._suspects import LEAST_SHARE, SUSPECTS, amount
 
 #: Readings between two looks at what changes seldom.
 LOOK_EVERY = 12
@@ -32,11 +33,9 @@ LOOK_EVERY = 12
 PROGRAM_XIDS = frozenset((13, 31, 43, 45, 68, 69))
 #: Codes told apart per GPU; those that come later, or are none, are ``other``.
 XIDS_MAX, XID_LARGEST = 32, 999
-#: Processes of one GPU that are looked at.
-PROCESSES_MAX = 4096
 
 
-class Nvidia(LoadSeries, HealthSeries, Collector):
+class Nvidia(LoadSeries, HealthSeries, ProcessSeries, Collector):
     """Load, memory, clocks, power, temperatures, errors and processes of each NVIDIA GPU."""
 
     name = "nvidia"
@@ -54,17 +53,12 @@ class Nvidia(LoadSeries, HealthSeries, Collector):
         resource="gpu",
         alarm="never",
     )
-    processes = updown(
-        "vedette.gpu.process.count",
-        "{process}",
-        "Processes that use the GPU.",
-        _gpu.GPU,
-        resource="gpu",
-        alarm="never",
-    )
 
     def __init__(self, config: GpuConfig) -> None:
         super().__init__(config)
+        self.monotonic: Callable[[], float] = time.monotonic
+        self.wall_ns: Callable[[], int] = time.time_ns
+        self._users = Users()
         self._choice = Choice(config.include, config.exclude)
         self._nvml: Any = None
         self._events: Xids | None = None
@@ -85,7 +79,7 @@ class Nvidia(LoadSeries, HealthSeries, Collector):
             self.close()
             raise
 
-    def collect(self) -> Iterable[Sample | Usage]:
+    def collect(self) -> Iterable[Sample | Usage | Event]:
         self.probe()
         try:
             return self._read()
@@ -97,6 +91,7 @@ class Nvidia(LoadSeries, HealthSeries, Collector):
         nvml, self._nvml = self._nvml, None
         events, self._events = self._events, None
         self._gpus = []
+        self.gpu_uses.tell(self.name, ())
         if events is not None:
             events.close()
         if nvml is not None:
@@ -117,20 +112,19 @@ class Nvidia(LoadSeries, HealthSeries, Collector):
             with suppress(Lost):
                 self._events.watch(gpu)
 
-    def _read(self) -> list[Sample | Usage]:
+    def _read(self) -> list[Sample | Usage | Event]:
         looks = self._readings % LOOK_EVERY == 0
         self._readings += 1
         if looks and _nvml.count(self._nvml) != self._number:
             self._attach()
-        found: list[Sample | Usage] = []
-        held: dict[int, int] = {}
+        found: list[Sample | Usage | Event] = []
         for gpu in self._gpus:
             if gpu.lost and not looks:
                 continue
             try:
                 if looks or not gpu.health:
                     gpu.health = list(self.health(gpu))
-                samples = [*self.load(gpu), *gpu.health, *self._processes(gpu, held)]
+                samples = [*self.load(gpu), *gpu.health, *self.count_processes(gpu)]
             except Lost:
                 gpu.lost = True
                 continue
@@ -139,8 +133,20 @@ class Nvidia(LoadSeries, HealthSeries, Collector):
         answering = [gpu for gpu in self._gpus if not gpu.lost]
         found.append(self.count(len(answering), "NVIDIA"))
         found += self._events_told()
-        found += self._suspects(held, sum(gpu.memory for gpu in answering))
+        found += self._limits_told(answering)
+        found += self.users(answering, self._users, self.host)
+        self.gpu_uses.tell(self.name, uses(answering, self.monotonic()))
         return found
+
+    def _limits_told(self, gpus: Iterable[Gpu]) -> Iterator[Event]:
+        """Yield whose power limit was lowered: what makes models on it slow."""
+        for gpu in gpus:
+            if gpu.lowered is not None:
+                (before, now), gpu.lowered = gpu.lowered, None
+                text = (
+                    f"the power limit of GPU {gpu.id} was lowered from {before:.0f} to {now:.0f} W"
+                )
+                yield Event(self.wall_ns(), "gpu", gpu.id, text)
 
     def _events_told(self) -> Iterator[Sample]:
         """Yield what the GPUs reported, those that are lost included."""
@@ -157,30 +163,6 @@ class Nvidia(LoadSeries, HealthSeries, Collector):
         for own, known in self._reported.items():
             for name, number in known.items():
                 yield self.xids(number, *own, name)
-
-    def _processes(self, gpu: Gpu, held: dict[int, int]) -> Iterator[Sample]:
-        """Yield how many use a GPU; add to ``held`` the memory of each."""
-        compute = gpu.ask("nvmlDeviceGetComputeRunningProcesses")
-        graphics = gpu.ask("nvmlDeviceGetGraphicsRunningProcesses")
-        if compute is None and graphics is None:
-            return
-        # One that computes and draws is in both lists, with the same memory.
-        both: dict[int, int] = {}
-        for one in [*(compute or ()), *(graphics or ())][:PROCESSES_MAX]:
-            octets = one.usedGpuMemory or 0
-            both[one.pid] = max(both.get(one.pid, 0), octets if octets <= gpu.memory else 0)
-        for pid, octets in both.items():
-            held[pid] = held.get(pid, 0) + octets
-        yield self.processes(len(both), gpu.id, gpu.name)
-
-    def _suspects(self, held: dict[int, int], whole: int) -> Iterator[Usage]:
-        """Yield the processes that hold most of the memory of all GPUs."""
-        for pid in nlargest(SUSPECTS, held, key=lambda pid: held[pid]):
-            share = min(1.0, held[pid] / whole) if whole else 0.0
-            if share >= LEAST_SHARE:
-                name = line(f"{self.host.proc}/{pid}/comm") or "process"
-                said = f"{amount(held[pid])} of {amount(whole)} of GPU memory"
-                yield Usage("gpu", "process", name, str(pid), share, said)
 
 
 @hookimpl

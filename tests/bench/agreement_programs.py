@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from agreement_readings import BLOCK, KIB, SECTOR, TCP, TICK, Reading, by_state
@@ -185,10 +186,20 @@ def ip() -> Reading:
         found[f"{name} mtu"] = link["mtu"]
         for way, counts in link["stats64"].items():
             found |= {f"{name} {way} {k}": v for k, v in counts.items()}
-    for version in ("4", "6"):
+    # The kernel counts the entries of all network namespaces, ip lists those of its own.
+    for version in ("4", "6") if _one_network() else ():
         listed = output("ip", f"-{version}", "neigh", "show", "nud", "all").splitlines()
         found[f"neighbours {version}"] = len(listed)
     return found
+
+
+def _one_network() -> bool:
+    """Tell whether all processes of this host that may be seen share one network namespace."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/ns/net"):
+        with suppress(OSError):
+            found.add(path.readlink())
+    return len(found) == 1
 
 
 SOURCES = {

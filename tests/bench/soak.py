@@ -5,9 +5,11 @@
 The agent runs with the default collectors and detectors, a destination nobody listens at (so that
 the spool fills up to its cap of 8 MiB), and a plugin whose series (50 of them) get other names
 every 30 s, so that old ones have to be forgotten. Beside it a process begins and ends five times a
-second. Twice a minute its resident and private memory are read; the slope is the least squares
-line through what comes after the settling time, with its standard error. Budget: under 0.5 MiB an
-hour. Prints a line per ten minutes and JSON at the end.
+second, and five lines a second of a hundred kinds are logged: that log alone is read, and no model
+server is looked for, so that what else goes on on this host is not measured. Twice a minute its
+resident and private memory are read; the slope is the least squares line through what comes after
+the settling time, with its standard error. Budget: under 0.5 MiB an hour.
+Prints a line per ten minutes and JSON at the end.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -66,7 +70,36 @@ segment = "1MiB"
 
 [outputs.otlp]
 endpoint = "http://127.0.0.1:9"
+
+[collectors.logs]
+files = ["{folder}/app.log"]
+journal = false
+
+[collectors.model_servers]
+discover = "off"
 """
+KINDS, LINES_PER_S = 100, 5
+
+
+class Logger(threading.Thread):
+    """Logs without end: who connects, what is done, how long it took; now and then an error."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self._path = path
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        chance = random.Random(7)
+        with self._path.open("a") as file:
+            while not self.ended.wait(1 / LINES_PER_S):
+                kind = min(int(chance.expovariate(0.05)), KINDS - 1)
+                grade = "ERROR" if kind % 10 == 9 else "INFO"
+                took, client = chance.lognormvariate(3, 1), chance.randrange(256)
+                when = time.strftime("%Y-%m-%dT%H:%M:%S")
+                text = f"stage{kind:02d} of order {chance.randrange(10**9)} done in {took:.1f} ms"
+                file.write(f"{when} {grade} worker[{kind}]: {text} for 10.0.0.{client}\n")
+                file.flush()
 
 
 def slope(rows: list[tuple[float, float]]) -> tuple[float, float]:
@@ -131,6 +164,8 @@ def main() -> None:
         command = [sys.executable, "-m", "vedette", "run", "--config", str(folder / "agent.toml")]
         with (folder / "log").open("wb") as log:
             agent = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        logger = Logger(folder / "app.log")
+        logger.start()
         restless = subprocess.Popen(["sh", "-c", "while kill -0 $PPID; do sleep 0.2; done"])
         try:
             time.sleep(5)
@@ -139,6 +174,7 @@ def main() -> None:
                 result["series"] = call(folder / "state", "status")["series"]
             print(json.dumps(result, indent=2))
         finally:
+            logger.ended.set()
             restless.terminate()
             agent.terminate()
             agent.wait(20)

@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from journal_files import BOOT, LINE_AT, START_US, TAIL_NUMBER_AT, unpack_fixture
 
+from vedette.logs import journal_places
 from vedette.logs.journal_entry import CLOCKS_APART_MAX_US, at_time
 from vedette.logs.journal_places import Places
 
@@ -136,3 +137,20 @@ def test_what_is_no_journal_does_not_matter(tmp_path: Path) -> None:
     assert places.files_from(at_time(0)) == []
     look = places.look()
     assert (look.readable, look.denied) == (3, 2)
+
+
+def test_the_machines_id_is_read_again_when_it_becomes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "machine-id"
+    monkeypatch.setattr(journal_places, "MACHINE_ID", str(file))
+    places = Places()
+    top = f"/{journal_places.PERSISTENT}"
+    assert places._directories()[0] == top
+    assert len(places._directories()) == 2
+    for digit in "ab":
+        (tmp_path / "new").write_text(digit * 32 + "\n")
+        (tmp_path / "new").replace(file)
+        assert places._directories()[1] == f"{top}/{digit * 32}"
+    file.unlink()
+    assert len(places._directories()) == 2

@@ -69,7 +69,11 @@ class Stage:
             if old.name.isdecimal():
                 shutil.rmtree(old)
         for path in tree.rglob("*"):
-            if path.is_file():
+            if path.is_symlink():
+                link = self.folder / path.relative_to(tree)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(path.readlink())
+            elif path.is_file():
                 self.write(str(path.relative_to(tree)), path.read_bytes())
 
     def read(self, after_s: float = 1.0) -> Reading:

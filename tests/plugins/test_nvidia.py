@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,48 +13,30 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vedette.api import Host, Sample, Unavailable, Usage
+from vedette.api import Event, GpuUses, Host, Sample, Unavailable, Usage
 from vedette_plugins.nvidia import Nvidia, register_collectors
 
-pynvml = pytest.importorskip("pynvml")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from nvml_stub import LIBRARY, Staged, build, put_in_place
+
+pytest.importorskip("pynvml")
 HERE = Path(__file__).parent.parent / "fixtures" / "nvidia"
 STUB = "proc/driver/nvidia/stub"
-LIBRARY = "libnvidia-ml.so.1"
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stub of NVML, compiled."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler to build the stub of NVML")
-    path = tmp_path_factory.mktemp("nvml") / LIBRARY
-    options = ["-shared", "-fPIC", "-O1", f"-Wl,-soname,{LIBRARY}"]
-    subprocess.run([compiler, *options, "-o", str(path), str(HERE / "stub.c")], check=True)
-    return path
+    return build(tmp_path_factory.mktemp("nvml"))
 
 
 @pytest.fixture(autouse=True)
 def nvml(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The stub in the place where pynvml keeps the library; it must be shut down at the end."""
-    library = ctypes.CDLL(str(built))
-    monkeypatch.setattr(pynvml, "nvmlLib", library)
-    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
-    monkeypatch.setattr(Staged, "library", library)
+    library = put_in_place(built, monkeypatch)
     held = library.stub_inits(), library.stub_sets()
     yield library
     assert (library.stub_inits(), library.stub_sets()) == held
-
-
-class Staged(Nvidia):
-    """The collector, with the stub answering from the tree it is put on."""
-
-    library: Any = None
-
-    def probe(self) -> None:
-        if self._nvml is None:
-            self.library.stub_use(f"{self.host.proc}/driver/nvidia/stub".encode())
-        super().probe()
 
 
 @pytest.fixture
@@ -195,6 +175,26 @@ def test_what_changes_seldom_is_asked_once_a_minute_and_told_at_each_tick(
     assert nvml.stub_calls(b"1.power_limit") == 2
 
 
+def test_a_power_limit_that_was_lowered_is_an_event_when_it_begins_to_hold_the_gpu(
+    here: Any,
+) -> None:
+    text = answers("h100_and_t4")
+    here.collector.wall_ns = lambda: 7
+
+    def told(limit: int, reasons: int) -> list[Event]:
+        said = text.replace(b"0.power_limit 700000", b"0.power_limit %d" % limit)
+        here.write(STUB, said.replace(b"0.reasons 0", b"0.reasons %d" % reasons))
+        return [one for one in here.collector.collect() if isinstance(one, Event)]
+
+    assert told(700_000, 0) == []
+    assert told(700_000, 4) == []
+    assert told(300_000, 0) == []
+    words = "the power limit of GPU 0000:17:00.0 was lowered from 700 to 300 W"
+    assert told(300_000, 4) == [Event(7, "gpu", "0000:17:00.0", words)]
+    assert told(290_000, 0) + told(290_000, 4) == [], "it moved a little"
+    assert told(700_000, 0) + told(700_000, 4) == [], "it was raised"
+
+
 def test_what_failed_for_a_moment_is_asked_again(here: Any) -> None:
     text = answers("workstation")
     here.write(STUB, text.replace(b"0.power 31500", b"0.power !999"))
@@ -315,6 +315,36 @@ def test_a_process_that_computes_and_draws_is_counted_once(here: Any) -> None:
     here.write(STUB, answers("workstation"))
     own = "hw.id=0000:01:00.0,hw.name=NVIDIA GeForce RTX 4090"
     assert here.values()[f"vedette.gpu.process.count{{{own}}}"] == 2
+
+
+def test_whose_memory_it_is_is_told_to_other_collectors_until_the_driver_goes(here: Any) -> None:
+    here.collector.gpu_uses = uses = GpuUses()
+    here.write(STUB, answers("h100_and_t4"))
+    here.read()
+    first, second = uses.known()
+    assert (first.gpu, dict(first.memory)) == (
+        "0000:17:00.0",
+        {4711: 60129542144, 4712: 6442450944},
+    )
+    assert first.energy_j == pytest.approx(183512345.678)
+    assert second.gpu == "0000:65:00.0"
+    assert uses.known(since_s=first.read_s + 1) == ()
+    here.write(STUB, b"gone 18\n" + answers("h100_and_t4"))
+    with pytest.raises(Unavailable):
+        here.read()
+    assert uses.known() == ()
+
+
+def test_who_may_not_ask_a_divided_gpu_asks_its_instances(here: Any) -> None:
+    text = answers("divided").split(b"\n")
+    parts = [one for one in text if b".compute" not in one]
+    parts += [b"0.compute !4", b"0.mig.0.compute 4711:1000", b"0.mig.2.compute 4712:500"]
+    here.write(STUB, b"\n".join(parts) + b"\n")
+    own = "hw.id=0000:17:00.0,hw.name=NVIDIA H100 80GB HBM3"
+    read = here.values()
+    assert read[f"vedette.gpu.process.count{{{own}}}"] == 2
+    memory = [value for key, value in read.items() if "vedette.gpu.process.memory" in key]
+    assert memory == [1500]
 
 
 def test_compute_instances_that_share_memory_are_one_instance(here: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from vedette.histograms import histogram_of
 from vedette.receiver.app import create_app
 from vedette.receiver.limits import Limits
 from vedette.receiver.store import Store
+
+# The modules beside this one.
+sys.path.insert(0, str(Path(__file__).parent))
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND

@@ -51,6 +51,7 @@ def test_a_host_is_shown_with_what_its_heartbeat_said(client: Any, otlp: Any, cl
         "agent_rss": 50_000_000,
         "inventory_ms": None,
         "logs_ms": None,
+        "models": None,
         "open": {"info": 0, "warning": 0, "critical": 0},
         "headline": {"cpu": None, "memory": None, "disk": None},
         "spark": {"cpu": []},

@@ -25,7 +25,7 @@ from vedette.serving.discovery import (
     Discovery,
     Found,
 )
-from vedette.serving.listening import Listener, Listening, Process
+from vedette.serving.listening import SEARCHES_MAX, Listener, Listening, Process
 
 PAGE = b"# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 1.0\n"
 
@@ -104,6 +104,29 @@ def test_what_the_kernel_never_writes_harms_nothing(tmp_path: Path) -> None:
     (folder / "tcp6").write_bytes(b"\xff" * 5000)
     assert Listening(str(tmp_path)).look() == [Listener("127.0.0.1", 8000)]
     assert Listening(str(tmp_path / "absent")).look() == []
+
+
+def test_a_socket_that_nobody_is_found_for_is_not_looked_for_for_ever(tmp_path: Path) -> None:
+    def listens(*sockets: int) -> None:
+        lines = [f" 0: 0100007F:{one:04X} 0:0 0A 0:0 0:0 0 0 0 {one} 1" for one in sockets]
+        (tmp_path / "1/net/tcp").write_text("\n".join(["  sl", *lines, ""]))
+
+    def appears(pid: int, *sockets: int) -> None:
+        folder = tmp_path / str(pid)
+        (folder / "fd").mkdir(parents=True)
+        (folder / "stat").write_text(f"{pid} (server) S " + " ".join(["1"] * 40))
+        for number, one in enumerate(sockets):
+            (folder / "fd" / str(number)).symlink_to(f"socket:[{one}]")
+
+    (tmp_path / "1/net").mkdir(parents=True)
+    listening = Listening(str(tmp_path))
+    listens(8000)
+    for _ in range(SEARCHES_MAX):
+        assert [one.process for one in listening.look()] == [None]
+    appears(20, 8000, 8001)
+    assert [one.process for one in listening.look()] == [None]
+    listens(8000, 8001)
+    assert [one.process and one.process.pid for one in listening.look()] == [None, 20]
 
 
 def test_an_address_of_the_other_kind_has_brackets() -> None:

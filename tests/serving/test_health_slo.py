@@ -108,7 +108,7 @@ def test_a_time_that_no_bucket_can_show_is_said_and_not_counted(
 ) -> None:
     host, engine = Host(Slo(latency=Duration(0.1))), Engine()
     run(host, engine, 5)
-    assert host.values("vedette.model.slo.budget") == {}
+    assert host.values("vedette.model.slo.budget.left") == {}
     (said,) = [one for one in caplog.messages if "cannot be counted" in one]
     assert "the lowest bucket ends at 0.3 s, above 0.1 s" in said
 
@@ -136,7 +136,9 @@ def test_errors_within_the_budget_do_not_ring() -> None:
     run(host, engine, 12 * 60, bad=0.0008)
     assert host.titles == []
     # Only 12 hours of 30 days are known: what was before counts as without errors.
-    assert host.value("vedette.model.slo.budget") == pytest.approx(1 - 0.8 * 12 / 720, abs=0.005)
+    assert host.value("vedette.model.slo.budget.left") == pytest.approx(
+        1 - 0.8 * 12 / 720, abs=0.005
+    )
     assert host.value("vedette.model.slo.burn_rate", window="6h") == pytest.approx(0.8, abs=0.02)
 
 
@@ -167,13 +169,13 @@ def test_errors_of_clients_use_up_no_budget() -> None:
     run(host, engine, 30)
     engine.refuse("4xx", 5000)
     run(host, engine, 30)
-    assert host.value("vedette.model.slo.budget") == 1
+    assert host.value("vedette.model.slo.budget.left") == 1
 
 
 def test_a_model_that_no_glob_names_has_no_budget() -> None:
     host, engine = Host(AVAILABLE), Engine(model="other")
     run(host, engine, 5)
-    assert host.values("vedette.model.slo.budget") == {}
+    assert host.values("vedette.model.slo.budget.left") == {}
 
 
 def test_goodput_is_what_was_quick_enough() -> None:
@@ -194,11 +196,11 @@ def test_budgets_outlive_the_agent(tmp_path: Path) -> None:
     state = str(tmp_path / "collectors" / "model_servers")
     host, engine = Host(AVAILABLE, state_dir=state), Engine()
     run(host, engine, 60, bad=0.01)
-    left = host.value("vedette.model.slo.budget")
+    left = host.value("vedette.model.slo.budget.left")
     host.health.save()
     again = Host(AVAILABLE, state_dir=state, at_s=host.now_s + 300)
     run(again, engine, 2)
-    assert again.value("vedette.model.slo.budget") == pytest.approx(left, abs=0.002)
+    assert again.value("vedette.model.slo.budget.left") == pytest.approx(left, abs=0.002)
     assert again.value("vedette.model.slo.misses", window="6h") == pytest.approx(
         host.value("vedette.model.slo.misses", window="6h")
     )
@@ -234,7 +236,7 @@ def test_a_file_that_cannot_be_read_begins_budgets_anew_and_is_said(
     host, engine = Host(AVAILABLE, state_dir=str(tmp_path)), Engine()
     assert "error budgets begin anew" in caplog.text
     run(host, engine, 10)
-    assert host.value("vedette.model.slo.budget") == 1
+    assert host.value("vedette.model.slo.budget.left") == 1
 
 
 def test_a_directory_that_cannot_be_written_is_said_once_and_counting_goes_on(
@@ -244,7 +246,7 @@ def test_a_directory_that_cannot_be_written_is_said_once_and_counting_goes_on(
     host, engine = Host(AVAILABLE, state_dir=str(tmp_path / "file")), Engine()
     run(host, engine, 30)
     assert len([one for one in caplog.messages if "are not kept" in one]) == 1
-    assert host.value("vedette.model.slo.budget") == 1
+    assert host.value("vedette.model.slo.budget.left") == 1
 
 
 def test_budgets_are_bounded_and_what_is_left_out_is_said(
@@ -253,7 +255,7 @@ def test_budgets_are_bounded_and_what_is_left_out_is_said(
     slos = [Slo(name=f"s{number}", availability=0.9) for number in range(BUDGETS_MAX + 3)]
     host, engine = Host(*slos), Engine()
     run(host, engine, 3)
-    assert len(host.values("vedette.model.slo.budget")) == BUDGETS_MAX
+    assert len(host.values("vedette.model.slo.budget.left")) == BUDGETS_MAX
     assert len([one for one in caplog.messages if "there are too many" in one]) == 3
 
 

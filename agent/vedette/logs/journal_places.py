@@ -18,6 +18,7 @@ from vedette.logs.journal_entry import CLOCKS_APART_MAX_US, Position, parse_curs
 
 #: Below a root: what lasts, and what is gone with the next boot.
 PERSISTENT, VOLATILE = "var/log/journal", "run/log/journal"
+MACHINE_ID = "/etc/machine-id"
 #: More directories and files than these are not looked at.
 DIRECTORIES_MAX, FILES_MAX = 64, 4096
 
@@ -56,6 +57,7 @@ class Places:
     def __init__(self, root: str = "/", directory: str = "") -> None:
         self.root = root
         self.directory = directory
+        self._machine = _Machine()
 
     def __str__(self) -> str:
         return " or ".join(self._tops())
@@ -102,20 +104,32 @@ class Places:
     def _directories(self) -> list[str]:
         """Return the directories that the library will look into: the tops, and one per machine."""
         found = []
+        ours = not self.directory and self.root == "/"
+        machine = self._machine.id() if ours else ""
         for top in self._tops():
             found.append(top)
-            ours = not self.directory and self.root == "/"
-            names = [_machine_id()] if ours else _names(top)
+            names = [machine] if ours else _names(top)
             found += [f"{top}/{name}" for name in names if _MACHINE.match(name)]
         return found[:DIRECTORIES_MAX]
 
 
-def _machine_id() -> str:
-    try:
-        with open("/etc/machine-id") as file:
-            return file.read(64).strip()
-    except (OSError, ValueError):
-        return ""
+class _Machine:
+    """This machine's id, read again when its file is another: it is asked for at each poll."""
+
+    def __init__(self) -> None:
+        self._file: tuple[int, int, int] | None = None
+        self._id = ""
+
+    def id(self) -> str:
+        try:
+            status = os.stat(MACHINE_ID)
+            file = status.st_dev, status.st_ino, status.st_mtime_ns
+            if file != self._file:
+                with open(MACHINE_ID) as opened:
+                    self._id, self._file = opened.read(64).strip(), file
+        except (OSError, ValueError):
+            self._id, self._file = "", None
+        return self._id
 
 
 def _names(path: str) -> list[str]:

@@ -116,6 +116,7 @@ def _with_facts(batch: Batch, facts: MetricFacts | LogFacts) -> Batch:
             window_start_ns=facts.window_start_ns,
             window_end_ns=facts.window_end_ns,
             readings=tuple(facts.readings.values()),
+            models=tuple(facts.models.readings.values()),
         )
     beat = facts.heartbeat
     return msgspec.structs.replace(
@@ -128,6 +129,7 @@ def _with_facts(batch: Batch, facts: MetricFacts | LogFacts) -> Batch:
         inventory_changes=tuple(facts.inventory_changes),
         log_templates=tuple(facts.log_templates),
         log_windows=tuple(facts.log_windows),
+        model_servers=tuple(facts.model_servers),
     )
 
 

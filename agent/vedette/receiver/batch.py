@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from math import inf
+from operator import add
+from typing import Any, Literal
 
 import msgspec
 
@@ -99,6 +101,71 @@ class Reading(msgspec.Struct, frozen=True):
     key: str
     time_ns: int
     value: float | None
+
+
+class ModelKey(msgspec.Struct, frozen=True, array_like=True):
+    """Who a figure of a model server is of; empty: of all there are."""
+
+    endpoint: str = ""
+    server: str = ""
+    layer: str = ""
+    model: str = ""
+    version: str = ""
+
+
+class Buckets(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a source counted in buckets of its own: ``counts`` has one more than ``bounds``.
+
+    ``sum`` is of all that was counted, None where it is not told.
+    """
+
+    bounds: tuple[float, ...]
+    counts: tuple[float, ...]
+    sum: float | None = None
+
+    def plus(self, other: Buckets) -> Buckets:
+        """Add another; where bounds differ those that both have are kept, which is exact."""
+        total = None if self.sum is None or other.sum is None else self.sum + other.sum
+        if self.bounds == other.bounds:
+            return Buckets(self.bounds, tuple(map(add, self.counts, other.counts)), total)
+        shared = set(self.bounds).intersection(other.bounds)
+        bounds = tuple(bound for bound in self.bounds if bound in shared)
+        counts = [0.0] * (len(bounds) + 1)
+        for one in (self, other):
+            at = 0
+            for bound, count in zip((*one.bounds, inf), one.counts, strict=True):
+                counts[at] += count
+                at += bound in shared
+        return Buckets(bounds, tuple(counts), total)
+
+
+class Count(msgspec.Struct, frozen=True, array_like=True):
+    """A running total of requests of one outcome, or of tokens of one type."""
+
+    what: str
+    start_ns: int
+    total: float
+
+
+class ModelReading(msgspec.Struct, frozen=True):
+    """What a window tells of one model at one server; a gauge of None went away."""
+
+    key: ModelKey
+    end_ns: int
+    counts: dict[str, Count] = {}
+    gauges: dict[str, float | None] = {}
+    buckets: dict[str, Buckets] = {}
+
+
+class ModelServer(msgspec.Struct, frozen=True):
+    """What an agent knows of one model server; ``facts`` are the record's own words."""
+
+    time_ns: int
+    endpoint: str
+    server: str
+    title: str
+    since_ns: int
+    facts: dict[str, Any]
 
 
 class SlotValue(msgspec.Struct, frozen=True):
@@ -199,6 +266,8 @@ class Batch(msgspec.Struct, frozen=True):
     log_templates: tuple[LogTemplate, ...] = ()
     log_windows: tuple[LogWindow, ...] = ()
     readings: tuple[Reading, ...] = ()
+    models: tuple[ModelReading, ...] = ()
+    model_servers: tuple[ModelServer, ...] = ()
     rejected: int = 0
     reason: str = ""
 

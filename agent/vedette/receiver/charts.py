@@ -86,7 +86,8 @@ class Charts:
             line = found[key]
             points = [p for p in line.points(windows, to_ns) if p[0] >= from_ns][-limit:]
             if points:
-                lines.append((line, LineView(key, line.attributes, _in_ms(points))))
+                tails = line.tails(points)
+                lines.append((line, LineView(key, line.attributes, _in_ms(points), tails)))
         if sum(len(view.points) for _, view in lines) > POINTS_MAX:
             raise TooWideError(
                 f"more than {POINTS_MAX} points, ask for a shorter range or with key="
@@ -227,6 +228,12 @@ class _Line:
         if self.kind == "counter":
             return self.spread_unit or f"{self.level_unit}/s"
         return self.level_unit or self.spread_unit
+
+    def tails(self, points: Iterable[_Point]) -> list[float | None]:
+        """Return the 95th percentile of each point; nothing where none has one."""
+        spreads = [self._spreads.get(point[0]) for point in points]
+        found = [one.spread.p95 if one and one.spread else None for one in spreads]
+        return found if any(value is not None for value in found) else []
 
     def points(self, windows: Iterable[int], to_ns: int) -> Iterator[_Point]:
         """Yield the points up to ``to_ns``; also the ones before ``windows`` that carry into it."""

@@ -7,23 +7,12 @@ the span the receiver accepts. What does not fit is counted as rejected, never r
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast, get_args
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import msgspec
 
-from vedette.api import (
-    Incident,
-    IncidentState,
-    Severity,
-    Suspect,
-    Track,
-    Verdict,
-    VerdictWord,
-)
 from vedette.receiver.batch import (
-    Change,
     Gauge,
     Heartbeat,
     HostFacts,
@@ -33,8 +22,10 @@ from vedette.receiver.batch import (
     InventoryItem,
     LogTemplate,
     LogWindow,
+    ModelServer,
     Reading,
 )
+from vedette.receiver.incident_records import INCIDENT, incident_event
 from vedette.receiver.limits import (
     AGENT_MAX,
     FACTS_MAX,
@@ -46,11 +37,13 @@ from vedette.receiver.limits import (
     LABELS_MAX,
     LINE_MAX,
     LOG_WINDOWS_MAX,
+    MODEL_SERVERS_MAX,
     VALUES_MAX,
     Limits,
     clip,
 )
 from vedette.receiver.log_records import LOG, log_template, log_window
+from vedette.receiver.model_facts import METRICS, RECORD, ModelFacts, model_server
 from vedette.receiver.untrusted import (
     attributes,
     distinct,
@@ -63,12 +56,10 @@ from vedette.receiver.untrusted import (
 )
 
 HEARTBEAT = "vedette.heartbeat"
-INCIDENT = "vedette.incident."
 INVENTORY = "vedette.inventory"
 #: DataPointFlags.NO_RECORDED_VALUE_MASK: the series went away.
 NO_RECORDED_VALUE = 1
 
-_INCIDENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _HEADLINE: dict[str, Gauge] = {
     "vedette.cpu.busy": "cpu",
     "vedette.cpu.busy.dist": "cpu",
@@ -86,6 +77,7 @@ class MetricFacts:
         self.window_start_ns: int | None = None
         self.window_end_ns: int | None = None
         self.readings: dict[tuple[str, str], Reading] = {}
+        self.models = ModelFacts()
 
 
 class LogFacts:
@@ -101,6 +93,7 @@ class LogFacts:
         self.inventory_changes: list[InventoryChange] = []
         self.log_templates: list[LogTemplate] = []
         self.log_windows: list[LogWindow] = []
+        self.model_servers: list[ModelServer] = []
         #: The ends of the windows that these are of.
         self.log_ends: set[int] = set()
 
@@ -158,6 +151,8 @@ def metric_facts(resources: Iterable[Any], received_ns: int, limits: Limits) -> 
                 gauge = _HEADLINE.get(metric.name)
                 if gauge is not None and len(facts.readings) < ITEMS_MAX:
                     _headline(facts, gauge, metric, oldest, newest)
+                if metric.name in METRICS:
+                    facts.models.take(metric, data_points(metric), oldest, newest)
     if facts.accepted:
         facts.window_start_ns, facts.window_end_ns = first, last
     return facts
@@ -235,8 +230,12 @@ def _record(facts: LogFacts, record: Any, received_ns: int, limits: Limits) -> N
             facts.heartbeat = beat
     elif name == INVENTORY:
         _take_inventory(facts, time_ns, attributes(record.attributes))
+    elif name == RECORD:
+        server = model_server(time_ns, record.body.string_value, attributes(record.attributes))
+        if server is not None and len(facts.model_servers) < MODEL_SERVERS_MAX:
+            facts.model_servers.append(server)
     elif name.startswith(INCIDENT):
-        event = _incident(name.removeprefix(INCIDENT), time_ns, record)
+        event = incident_event(name.removeprefix(INCIDENT), time_ns, record)
         if event is None:
             facts.rejected += 1
             facts.unreadable += 1
@@ -358,75 +357,3 @@ def _item(values: dict[str, Any]) -> InventoryItem | None:
         if len(facts) >= FACTS_MAX:
             break
     return InventoryItem(kind, name, facts)
-
-
-def _incident(change: str, time_ns: int, record: Any) -> IncidentEvent | None:
-    """Read an incident; None when it has no usable identity or is no change we know."""
-    values = attributes(record.attributes)
-
-    def get(key: str) -> Any:
-        return values.get(f"{INCIDENT}{key}")
-
-    identity = text_of(get("id"))
-    if change not in get_args(Change) or not _INCIDENT_ID.fullmatch(identity):
-        return None
-    state = text_of(get("state"))
-    if state not in get_args(IncidentState):
-        state = "resolved" if change == "resolved" else "open"
-    severity = text_of(get("severity"))
-    if severity not in get_args(Severity):
-        severity = _severity(record.severity_number)
-    updated_ns = integer_of(get("updated")) or time_ns
-    incident = Incident(
-        id=identity,
-        state=cast(IncidentState, state),
-        severity=cast(Severity, severity),
-        resource=clip(text_of(get("resource")), KEY_MAX),
-        title=text_of(get("title")) or clip(record.body.string_value),
-        onset_ns=integer_of(get("onset")) or time_ns,
-        opened_ns=integer_of(get("opened")) or time_ns,
-        updated_ns=updated_ns,
-        resolved_ns=(integer_of(get("resolved")) or updated_ns) if state == "resolved" else None,
-        series=texts_of(get("series")),
-        suspects=each_of(get("suspects"), _suspect),
-        evidence=each_of(get("evidence"), _track),
-        detectors=texts_of(get("detectors")),
-        verdict=_verdict(get),
-    )
-    uid = clip(text_of(values.get("log.record.uid")) or f"{time_ns}:{change}", KEY_MAX)
-    return IncidentEvent(uid, cast(Change, change), time_ns, incident)
-
-
-def _verdict(get: Callable[[str], Any]) -> Verdict | None:
-    word = text_of(get("verdict.word"))
-    if word not in get_args(VerdictWord):
-        return None
-    by, note = (clip(text_of(get(f"verdict.{key}")), KEY_MAX) for key in ("by", "note"))
-    return Verdict(cast(VerdictWord, word), by, integer_of(get("verdict.time")) or 0, note)
-
-
-def _severity(number: int) -> str:
-    return "critical" if number >= 17 else "warning" if number >= 13 else "info"
-
-
-def _suspect(values: dict[str, Any]) -> Suspect:
-    keys = ("kind", "name", "id", "text", "reason")
-    kind, name, identity, text, reason = (text_of(values.get(key)) for key in keys)
-    share, time_ns = real_of(values.get("share")) or 0.0, integer_of(values.get("time_ns")) or 0
-    return Suspect(kind, name, identity, share, text, reason, time_ns)
-
-
-def _track(values: dict[str, Any]) -> Track | None:
-    start_ns, step_ns = integer_of(values.get("start_ns")), integer_of(values.get("step_ns"))
-    if start_ns is None or not step_ns:
-        return None
-    points = values.get("values")
-    return Track(
-        series=text_of(values.get("series")),
-        unit=text_of(values.get("unit")),
-        start_ns=start_ns,
-        step_ns=step_ns,
-        values=tuple(map(real_of, points[:VALUES_MAX])) if isinstance(points, list) else (),
-        low=real_of(values.get("low")),
-        high=real_of(values.get("high")),
-    )

@@ -73,6 +73,19 @@ LOG_WINDOWS_MAX = 256
 #: More than this was not logged in a window; sums of it stay what SQLite can add up.
 LOG_COUNT_MAX = 1 << 40
 
+#: Of model servers: models of one request and of one host (a gateway may have hundreds), series of
+#: one count of one model, buckets of a distribution (the longest of a known server has 38).
+MODELS_MAX = 1_024
+MODELS_PER_AGENT = 256
+MODEL_COUNTS_MAX = 64
+BOUNDS_MAX = 128
+#: Of what a server's record says: its facts and their size. Servers of one host; an agent reads 32.
+MODEL_FACTS_MAX = 64
+MODEL_FACTS_BYTES_MAX = 32 * 1024
+MODEL_SERVERS_MAX = 64
+#: Changes of its model servers kept per host, the newest.
+MODEL_EVENTS_MAX = 200
+
 
 def clip(text: str, size: int = TEXT_MAX) -> str:
     """Return ``text``, cut to ``size`` characters."""

@@ -15,7 +15,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from vedette.receiver.charts import RANGE_MAX_NS, Charts, TooWideError
+from vedette.receiver.happened import happened
 from vedette.receiver.log_query import GRADES, ORDERS, LogFilter, LogReader
+from vedette.receiver.model_query import ModelReader
 from vedette.receiver.query import MS_NS, Reader
 from vedette.receiver.store import Store
 from vedette.receiver.views import (
@@ -41,6 +43,8 @@ INCIDENTS_MOST = 1_000
 KEYS_MOST = 200
 TEMPLATES_DEFAULT = 200
 TEMPLATES_MOST = 5_000
+MODELS_DEFAULT, MODELS_MOST = 300, 2_000
+INSTANCES_DEFAULT, INSTANCES_MOST = 100, 1_000
 
 
 class BadQueryError(ValueError):
@@ -66,6 +70,7 @@ class Pages:
         self.reader = Reader(store.path, store.clock_ns)
         self.charts = Charts(self.reader)
         self.log_reader = LogReader(self.reader)
+        self.model_reader = ModelReader(self.reader)
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes of the API, the page and its files."""
@@ -81,7 +86,13 @@ class Pages:
             Route(f"{api}/hosts/{{agent:path}}", _guarded(self.host)),
             Route(f"{api}/incidents", _guarded(self.incidents)),
             Route(f"{api}/incidents/{{agent:path}}/{{id:str}}/logs", _guarded(self.incident_logs)),
+            Route(
+                f"{api}/incidents/{{agent:path}}/{{id:str}}/events",
+                _guarded(self.incident_events),
+            ),
             Route(f"{api}/incidents/{{agent:path}}/{{id:str}}", _guarded(self.incident)),
+            Route(f"{api}/models", _guarded(self.models)),
+            Route(f"{api}/model", _guarded(self.model)),
             Route(f"{api}/completeness", _guarded(self.completeness)),
             Route("/", self.index),
             Mount("/static", StaticFiles(directory=self._static, check_dir=False)),
@@ -185,6 +196,30 @@ class Pages:
         found = self.log_reader.incident(agent, identity)
         if found is None:
             raise HTTPException(404, "no such incident")
+        return answer(found)
+
+    def incident_events(self, request: Request) -> Response:
+        """Answer with what happened on the host around an incident."""
+        found = happened(self.reader, request.path_params["agent"], request.path_params["id"])
+        if found is None:
+            raise HTTPException(404, "no such incident")
+        return answer(found)
+
+    def models(self, request: Request) -> Response:
+        """Answer with the models of the fleet, what needs attention first."""
+        text = request.query_params.get("text", "")
+        if len(text) > 256:
+            raise BadQueryError("text is longer than 256 characters")
+        limit = _integer(request, "limit", MODELS_DEFAULT, 1, MODELS_MOST)
+        return answer(self.model_reader.models(text, limit, request.query_params.get("agent", "")))
+
+    def model(self, request: Request) -> Response:
+        """Answer with one model wherever it runs."""
+        query = request.query_params
+        limit = _integer(request, "limit", INSTANCES_DEFAULT, 1, INSTANCES_MOST)
+        found = self.model_reader.model(query.get("name", ""), query.get("server", ""), limit)
+        if found is None:
+            raise HTTPException(404, "no such model")
         return answer(found)
 
     def completeness(self, request: Request) -> Response:

@@ -33,6 +33,8 @@ class Spread(msgspec.Struct, frozen=True, gc=False):
     max: float | None
     mean: float | None
     count: int
+    #: Of a histogram with bounds: what 95 of 100 were at most.
+    p95: float | None = None
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -142,14 +144,16 @@ def _spread(point: Any, data: str, delta: bool, medians: bool) -> Spread:
         return Spread(None, None, None, mean, point.count)
     low = _finite(point.min) if point.HasField("min") else None
     high = _finite(point.max) if point.HasField("max") else None
-    p50 = None
+    p50 = p95 = None
     if medians or mean is None:
-        find = median if data == "exponential_histogram" else _middle
-        p50 = find(point, low, high)
+        if data == "exponential_histogram":
+            p50 = median(point, low, high)
+        else:
+            p50, p95 = _quantile(point, 0.5, low, high), _quantile(point, 0.95, low, high)
     if mean is not None and low is not None and high is not None:
         # The sum is rounded on the wire, and so may be the bounds: keep what a person sees sane.
         mean = min(max(mean, low), high)
-    return Spread(p50, low, high, mean, point.count)
+    return Spread(p50, low, high, mean, point.count, p95)
 
 
 def median(point: Any, low: float | None, high: float | None) -> float | None:
@@ -170,9 +174,9 @@ def median(point: Any, low: float | None, high: float | None) -> float | None:
     return _finite(histogram.quantile(0.5))
 
 
-def _middle(point: Any, low: float | None, high: float | None) -> float | None:
-    """Return the median of a histogram with bounds, readings spread evenly within a bucket."""
-    rank = point.count / 2
+def _quantile(point: Any, share: float, low: float | None, high: float | None) -> float | None:
+    """Return a quantile of a histogram with bounds, readings spread evenly within a bucket."""
+    rank = point.count * share
     bounds: Sequence[float] = point.explicit_bounds
     for place, count in enumerate(point.bucket_counts):
         if count and rank <= count:

@@ -55,6 +55,7 @@ SELECT agent, gauge, max(value) FROM gauge_latest WHERE %agent% GROUP BY agent, 
 _SPARK = "SELECT agent, time, cpu FROM spark WHERE %agent% ORDER BY agent, time"
 _INVENTORIES = "SELECT agent, time FROM inventory WHERE %agent%"
 _LOGS = "SELECT agent, newest FROM log_host WHERE %agent%"
+_MODELS = "SELECT agent, count(DISTINCT nullif(model, '')) FROM model WHERE %agent% GROUP BY agent"
 _MISSING_COUNT = "SELECT agent, sum(highest - received) FROM epoch WHERE %agent% GROUP BY agent"
 _MISSING = """
 SELECT agent, epoch, first, last FROM missing WHERE %agent% ORDER BY agent, epoch, first
@@ -63,7 +64,8 @@ _EPOCHS = """
 SELECT agent, host.name, epoch, first, highest, epoch.received, epoch.duplicates
 FROM epoch JOIN host USING (agent) WHERE %agent% ORDER BY agent, began
 """
-_INCIDENT = """
+#: A query of incidents; its rows are for ``incident_view``.
+INCIDENT = """
 SELECT i.agent, h.name, i.id, i.state, i.severity, i.resource, i.title, i.onset, i.opened,
   i.updated, i.resolved, i.series, i.suspects, i.evidence, i.detectors, i.verdict
 FROM incident i JOIN host h USING (agent)
@@ -95,6 +97,7 @@ class Reader:
         missing = dict(self._of(_MISSING_COUNT, agent))
         inventories = dict(self._of(_INVENTORIES, agent))
         logs = dict(self._of(_LOGS, agent))
+        models = dict(self._of(_MODELS, agent))
         sparks: dict[str, list[tuple[int, float]]] = {}
         for name, at, value in self._of(_SPARK, agent):
             sparks.setdefault(name, []).append((at // MS_NS, value))
@@ -106,6 +109,7 @@ class Reader:
                 missing.get(row[0], 0),
                 inventories.get(row[0]),
                 logs.get(row[0]),
+                models.get(row[0]),
                 Open(**opened.get(row[0], {})),
                 Headline(**gauges.get(row[0], {})),
                 Spark(sparks.get(row[0], [])),
@@ -150,15 +154,15 @@ class Reader:
     def incidents(self, agent: str | None, state: str | None, limit: int) -> list[IncidentView]:
         """Return incidents, newest first."""
         rows = self.rows(
-            f"{_INCIDENT} WHERE (?1 IS NULL OR i.agent = ?1) AND (?2 IS NULL OR i.state = ?2)"
+            f"{INCIDENT} WHERE (?1 IS NULL OR i.agent = ?1) AND (?2 IS NULL OR i.state = ?2)"
             " ORDER BY i.opened DESC, i.id LIMIT ?3",
             (agent, state, limit),
         )
-        return [IncidentView(**_incident_fields(row)) for row in rows]
+        return [incident_view(row) for row in rows]
 
     def incident(self, agent: str, identity: str) -> IncidentDetail | None:
         """Return one incident with evidence and history, or None."""
-        rows = self.rows(f"{_INCIDENT} WHERE i.agent = ? AND i.id = ?", (agent, identity))
+        rows = self.rows(f"{INCIDENT} WHERE i.agent = ? AND i.id = ?", (agent, identity))
         if not rows:
             return None
         history = self.rows(
@@ -192,6 +196,7 @@ def _host_view(
     missing: int,
     inventory: int | None,
     logs: int | None,
+    models: int | None,
     opened: Open,
     headline: Headline,
     spark: Spark,
@@ -227,6 +232,7 @@ def _host_view(
         agent_rss=beat.rss,
         inventory_ms=None if inventory is None else inventory // MS_NS,
         logs_ms=None if logs is None else logs // MS_NS,
+        models=models,
         open=opened,
         headline=headline,
         spark=spark,
@@ -261,6 +267,11 @@ def _epoch_view(row: Any, ranges: list[tuple[int, int]]) -> EpochView:
         received=received,
         duplicates=duplicates,
     )
+
+
+def incident_view(row: Any) -> IncidentView:
+    """Return the incident of a row of ``INCIDENT``."""
+    return IncidentView(**_incident_fields(row))
 
 
 def _incident_fields(row: Any) -> dict[str, Any]:

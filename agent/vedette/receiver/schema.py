@@ -117,12 +117,35 @@ CREATE TABLE log_incident (
   agent TEXT NOT NULL, id TEXT NOT NULL, said TEXT NOT NULL, PRIMARY KEY (agent, id)
 );
 """
-_STEPS = (_FIRST, _INVENTORY, _VERDICT, _LOGS)
+#: What model servers tell. ``told`` is what a page over the fleet shows, ``state`` what the next
+#: report is added to; they are apart so that the page reads small rows.
+_MODELS = """
+CREATE TABLE model (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, agent TEXT NOT NULL, endpoint TEXT NOT NULL,
+  server TEXT NOT NULL, layer TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL,
+  first INTEGER NOT NULL, newest INTEGER NOT NULL, computed INTEGER NOT NULL, told BLOB NOT NULL,
+  UNIQUE (agent, endpoint, server, layer, model, version)
+);
+CREATE TABLE model_state (model INTEGER PRIMARY KEY, state BLOB NOT NULL);
+CREATE TRIGGER model_gone AFTER DELETE ON model BEGIN
+  DELETE FROM model_state WHERE model = old.id;
+END;
+CREATE TABLE model_server (
+  agent TEXT NOT NULL, endpoint TEXT NOT NULL, time INTEGER NOT NULL, server TEXT NOT NULL,
+  title TEXT NOT NULL, since INTEGER NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (agent, endpoint)
+) WITHOUT ROWID;
+CREATE TABLE model_event (
+  agent TEXT NOT NULL, time INTEGER NOT NULL, endpoint TEXT NOT NULL, text TEXT NOT NULL,
+  PRIMARY KEY (agent, time, endpoint, text)
+) WITHOUT ROWID;
+"""
+_STEPS = (_FIRST, _INVENTORY, _VERDICT, _LOGS, _MODELS)
 VERSION = len(_STEPS)
 #: What is looked at when a database is opened: all but the bodies.
 _CHECKED = (
     "host", "epoch", "batch", "span", "incident", "incident_event", "gauge_latest", "inventory",
     "inventory_change", "log_host", "log_window", "log_source", "log_template", "log_incident",
+    "model", "model_state", "model_server", "model_event",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from vedette.receiver import log_store, retention
+from vedette.receiver import log_store, model_store, retention
 from vedette.receiver.batch import (
     FOREIGN,
     Batch,
@@ -210,8 +210,11 @@ class Store:
             )
         if batch.readings:
             self._readings(agent, batch.readings)
+        if batch.model_servers:
+            model_store.take_servers(self.connection, agent, batch.model_servers)
         if batch.signal == "metrics" and batch.window_end_ns is not None:
             self._spark(agent, batch.window_end_ns)
+            model_store.take_readings(self.connection, agent, batch.window_end_ns, batch.models)
         return Outcome()
 
     def _has_room(self, batch: Batch, added: set[str]) -> bool:

@@ -33,7 +33,7 @@ class HostView(msgspec.Struct, frozen=True):
     ``lag_s`` is the age of its newest window, ``clock_offset_s`` above 0 means that its clock is
     ahead, ``missing`` counts the sequences from 1 to the highest that never arrived,
     ``inventory_ms`` is the time of the newest inventory, ``logs_ms`` the end of the newest window
-    of logs; both have answers of their own.
+    of logs; both have answers of their own, as have the ``models`` that its servers tell of.
     """
 
     agent: str
@@ -63,6 +63,7 @@ class HostView(msgspec.Struct, frozen=True):
     agent_rss: int | None
     inventory_ms: int | None
     logs_ms: int | None
+    models: int | None
     open: Open
     headline: Headline
     spark: Spark
@@ -201,15 +202,17 @@ class SeriesAnswer(msgspec.Struct, frozen=True):
     series: list[SeriesView]
 
 
-class LineView(msgspec.Struct, frozen=True):
+class LineView(msgspec.Struct, frozen=True, omit_defaults=True):
     """The points of one series: (end_ms, p50, min, max, mean, count), oldest first.
 
-    A count of 0 marks a value carried over a window in which the series did not change.
+    A count of 0 marks a value carried over a window in which the series did not change. ``tails``
+    are the 95th percentiles of the points, of a metric that comes in buckets with bounds.
     """
 
     key: str
     attributes: dict[str, str]
     points: list[tuple[int, float | None, float | None, float | None, float | None, int]]
+    tails: list[float | None] = []
 
 
 class MetricsAnswer(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ import re
 
 import msgspec
 
-from vedette.serving.listening import Listener
+from vedette.serving.listening import Listener, Process
 
 METRICS = "/metrics"
 
@@ -106,7 +106,7 @@ def candidate(listener: Listener) -> Candidate | None:
     """Return what is worth asking a listener for; None: nothing."""
     process = listener.process
     if process is not None:
-        text = f"{process.name} {' '.join(process.command)}"[:_LOOKED_AT]
+        text = _said(process)
         for hint, words in _WORDS:
             said = words.search(text)
             if said is not None:
@@ -121,3 +121,13 @@ def candidate(listener: Listener) -> Candidate | None:
     who = f"{process.name} ({process.pid})" if process is not None else "an unknown process"
     why = f"{who} listens on port {listener.port}, which is usual for model servers"
     return Candidate(listener, "", (METRICS,), (), why)
+
+
+def is_called(process: Process, server: str) -> bool:
+    """Say whether a process is called like a server."""
+    text = _said(process)
+    return any(words.search(text) for hint, words in _WORDS if hint.server == server)
+
+
+def _said(process: Process) -> str:
+    return f"{process.name} {' '.join(process.command)}"[:_LOOKED_AT]

@@ -26,6 +26,7 @@ from vedette.exposition.scrape import Answer, Scraper, Target
 from vedette.serving.asking import ask
 from vedette.serving.candidates import HINTS, Candidate
 from vedette.serving.discovery import BYTES_MAX, TIMEOUT_S, Discovery, Found
+from vedette.serving.gpus import MEMORY, STALE_S, TOKENS_PER_JOULE, Gpus, Server
 from vedette.serving.health import Health
 from vedette.serving.health_series import HEALTH
 from vedette.serving.health_slo import Slo
@@ -115,12 +116,17 @@ class ModelServers(Collector):
         alarm="never",
     )
 
+    gpu_memory = MEMORY
+    tokens_per_joule = TOKENS_PER_JOULE
+
     def __init__(self, config: ModelServersConfig) -> None:
         super().__init__(config)
         self.config: ModelServersConfig = config
         self.wall_ns = time.time_ns
         self.monotonic = time.monotonic
         self._ignored = [re.compile(fnmatch.translate(one)) for one in config.ignore]
+        self._listening: Listening | None = None
+        self._gpus: Gpus | None = None
         self._discovery: Discovery | None = None
         self._look_s = float("-inf")
         self._began_s = float("inf")
@@ -158,6 +164,7 @@ class ModelServers(Collector):
         for one in self._served.values():
             yield from self._state(one, now_s)
         yield from told
+        yield from self._on_gpus(now_s)
 
     def answer(self, question: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         if question != "list":
@@ -165,7 +172,10 @@ class ModelServers(Collector):
         discovery = self._discovery
         return {
             "discover": self.config.discover,
-            "servers": [_shown(one) for one in list(self._served.values())],
+            "servers": [
+                {**_shown(one), "gpus": list(self._gpus_of(one))}
+                for one in list(self._served.values())
+            ],
             "proposed": dict(self._proposed),
             "refused": dict(discovery.refused) if discovery is not None else {},
         }
@@ -175,7 +185,7 @@ class ModelServers(Collector):
             scraper.close()
         self._scrapers.clear()
         self._served.clear()
-        self._discovery = None
+        self._discovery = self._listening = self._gpus = None
         self._look_s = float("-inf")
         if self._health is not None:
             self._health.save()
@@ -196,8 +206,9 @@ class ModelServers(Collector):
 
     def _discover(self, now_s: float) -> Iterator[Observation]:
         if self._discovery is None:
-            listening = Listening(self.host.proc)
-            self._discovery = Discovery(listening, self._is_wanted, is_ignored=self._is_ignored)
+            self._discovery = Discovery(
+                self._sockets(), self._is_wanted, is_ignored=self._is_ignored
+            )
         came, gone = self._discovery.look(now_s)
         for found in gone:
             if found.url in self._served:
@@ -224,6 +235,11 @@ class ModelServers(Collector):
             what = "was started again" if again else "was started"
             text = f"the model server on {served.endpoint} {what}"
             yield Event(self.wall_ns(), "deploy", served.endpoint, text)
+
+    def _sockets(self) -> Listening:
+        if self._listening is None:
+            self._listening = Listening(self.host.proc)
+        return self._listening
 
     def _is_young(self, found: Found) -> bool:
         """Say whether the process of a server was started after this began to look."""
@@ -271,6 +287,8 @@ class ModelServers(Collector):
         if self._health is None:
             self._health = Health(self.config.slo, self.state_dir)
         yield from self._health.step(one, said, now_s, wall_ns)
+        if self._gpus is not None:
+            self._gpus.note(one.endpoint, said.samples)
         changes = [*said.changes]
         if said.restarted:
             changes.append(f"{one.title} on {one.endpoint} was restarted")
@@ -282,6 +300,18 @@ class ModelServers(Collector):
             self._told_s[one.endpoint] = now_s
             yield self._record(one, wall_ns)
 
+    def _on_gpus(self, now_s: float) -> Iterator[Observation]:
+        """Yield who of the servers uses which GPU, where a collector of GPUs tells of any."""
+        uses = self.gpu_uses.known(now_s - STALE_S)
+        if uses and self._gpus is None:
+            self._gpus = Gpus(self._sockets(), looks=self.config.discover == "off")
+        if self._gpus is not None:
+            here = [Server(one.endpoint, one.server, one.models) for one in self._served.values()]
+            yield from self._gpus.told(here, uses, now_s)
+
+    def _gpus_of(self, one: Served) -> tuple[str, ...]:
+        return self._gpus.of(one.endpoint) if self._gpus is not None else ()
+
     def _record(self, one: Served, wall_ns: int) -> Record:
         attributes = {
             "vedette.model.endpoint": one.endpoint,
@@ -292,6 +322,7 @@ class ModelServers(Collector):
             "vedette.model.since": one.since_ns,
             "vedette.model.evidence": list(one.who.evidence),
             "vedette.model.missing": list(one.missing),
+            "vedette.model.gpus": list(self._gpus_of(one)),
         }
         models = ", ".join(one.models[:5]) or "no model that it tells of"
         body = f"{one.title} on {one.endpoint}: {models}"

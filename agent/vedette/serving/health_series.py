@@ -128,7 +128,7 @@ MISSES = _of(
     WINDOW,
 )
 BUDGET = _of(
-    "vedette.model.slo.budget",
+    "vedette.model.slo.budget.left",
     "1",
     "Part of the error budget that is left in the SLO's window; below 0 it is overdrawn.",
     SLO,

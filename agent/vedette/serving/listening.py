@@ -4,9 +4,9 @@ From /proc/net/tcp and tcp6, and the descriptors of processes. Whose descriptors
 see stays unknown: its socket is still told, without a process. Sockets within a container that has
 a network of its own are not seen, ports that are published from it are.
 
-Cost: a look costs a few system calls per process and descriptor, some 20 ms on a host with 300
-processes; ``Listening.look`` looks at the descriptors of a process once, and again only when there
-is a socket that nobody is known for.
+Cost: to look at the descriptors of all processes takes some 20 ms on a host with 300 of them. It is
+done only when there is a socket that nobody is known for, and not for a socket that was looked for
+``SEARCHES_MAX`` times: whoever holds it is another user's, or in a container.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 
 import msgspec
 
@@ -23,6 +24,9 @@ import msgspec
 _LISTEN = b"0A"
 PROCESSES_MAX, DESCRIPTORS_MAX, SOCKETS_MAX = 20_000, 4_096, 4_096
 COMMAND_MAX = 4_096
+#: A socket without an owner is looked for so often: it may pass from one process to another.
+SEARCHES_MAX = 3
+TRIE_MAX = 64 * 1024
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -33,6 +37,7 @@ class Process(msgspec.Struct, frozen=True):
     name: str
     command: tuple[str, ...]
     cgroup: str = ""
+    parent: int = 0
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -55,19 +60,53 @@ class Listening:
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
         self._owners: dict[str, Process] = {}
+        self._searches: dict[str, int] = {}
+        #: What the newest look found.
+        self.newest: tuple[Listener, ...] = ()
 
     def look(self) -> list[Listener]:
         """Return the listening sockets, by port."""
         sockets = self._sockets(f"{self._proc}/{'self' if self._proc == '/proc' else '1'}/net")
         known = {inode: one for inode, one in self._owners.items() if inode in sockets}
-        self._owners = {inode: one for inode, one in known.items() if self._lives(one)}
-        if sockets.keys() - self._owners.keys():
-            self._owners |= self._find(sockets.keys() - self._owners.keys())
+        self._owners = {inode: one for inode, one in known.items() if self.lives(one)}
+        nobodys = sockets.keys() - self._owners.keys()
+        self._searches = {inode: self._searches.get(inode, 0) for inode in nobodys}
+        wanted = {inode for inode, count in self._searches.items() if count < SEARCHES_MAX}
+        if wanted:
+            self._owners |= self._find(wanted)
+            self._searches |= {inode: self._searches[inode] + 1 for inode in wanted}
         found = {
             (address, port): Listener(address, port, self._owners.get(inode))
             for inode, (address, port) in sockets.items()
         }
-        return sorted(found.values(), key=lambda one: (one.port, one.address))
+        ranked = sorted(found.values(), key=lambda one: (one.port, one.address))
+        self.newest = tuple(ranked)
+        return ranked
+
+    def process(self, pid: int) -> Process | None:
+        """Return a process as far as it may be seen; None when there is none."""
+        folder = f"{self._proc}/{pid}"
+        born = self._born(pid)
+        if born is None:
+            return None
+        command = _whole(f"{folder}/cmdline", COMMAND_MAX).split(b"\0")
+        while command and not command[-1]:
+            command.pop()
+        groups = _whole(f"{folder}/cgroup", COMMAND_MAX).decode("utf-8", "replace").split("\n")
+        own = next((one.split(":", 2)[2] for one in groups if one.startswith("0::")), "")
+        return Process(
+            pid,
+            born[1],
+            _whole(f"{folder}/comm", 64).decode("utf-8", "replace").rstrip("\n"),
+            tuple(word.decode("utf-8", "replace") for word in command),
+            own,
+            born[0],
+        )
+
+    def lives(self, process: Process) -> bool:
+        """Say whether it is still there, and not another one with its number."""
+        born = self._born(process.pid)
+        return born is not None and born[1] == process.started
 
     # ------------------------------------------------------------ sockets
 
@@ -94,7 +133,7 @@ class Listening:
                 break
             for inode in self._held(pid):
                 if inode in wanted and inode not in found:
-                    process = self._process(pid)
+                    process = self.process(pid)
                     if process is not None:
                         found[inode] = process
         return found
@@ -121,32 +160,29 @@ class Listening:
             if target.startswith("socket:["):
                 yield target[8:-1]
 
-    def _process(self, pid: int) -> Process | None:
-        folder = f"{self._proc}/{pid}"
-        started = self._started(pid)
-        if started is None:
-            return None
-        command = _whole(f"{folder}/cmdline", COMMAND_MAX).split(b"\0")
-        while command and not command[-1]:
-            command.pop()
-        groups = _whole(f"{folder}/cgroup", COMMAND_MAX).decode("utf-8", "replace").split("\n")
-        own = next((one.split(":", 2)[2] for one in groups if one.startswith("0::")), "")
-        return Process(
-            pid,
-            started,
-            _whole(f"{folder}/comm", 64).decode("utf-8", "replace").rstrip("\n"),
-            tuple(word.decode("utf-8", "replace") for word in command),
-            own,
-        )
+    def addresses(self, process: Process) -> frozenset[str]:
+        """Return the IPv4 addresses of the network that a process is in, the loopback's left out.
 
-    def _started(self, pid: int) -> int | None:
-        """Return when a process was started; with its number that names it for ever."""
+        From ``fib_trie``: an address's line is followed by one that calls it local.
+        """
+        text = _whole(f"{self._proc}/{process.pid}/net/fib_trie", TRIE_MAX).decode(
+            "ascii", "replace"
+        )
+        lines = [one.split() for one in text.split("\n")]
+        found = {
+            words[1]
+            for words, below in pairwise(lines)
+            if words[:1] == ["|--"] and len(words) == 2 and below[1:] == ["host", "LOCAL"]
+        }
+        return frozenset(one for one in found if not one.startswith("127."))
+
+    def _born(self, pid: int) -> tuple[int, int] | None:
+        """Return a process's parent and when it was started; that names it for ever."""
         stat = _whole(f"{self._proc}/{pid}/stat", 4096)
         fields = stat[stat.rfind(b")") + 1 :].split()
-        return int(fields[19]) if len(fields) > 19 and fields[19].isdigit() else None
-
-    def _lives(self, process: Process) -> bool:
-        return self._started(process.pid) == process.started
+        if len(fields) <= 19 or not (fields[19].isdigit() and fields[1].isdigit()):
+            return None
+        return int(fields[1]), int(fields[19])
 
 
 def _place(text: bytes) -> tuple[str, int] | None:

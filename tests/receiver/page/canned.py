@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from made_up import GIB, HOSTILE_PROCESS, MINUTE, Host, around, from_then_on, furnish, serve_models
 from made_up_logs import around_answer, logs_answer, no_logs, template_answer
+from made_up_models import happened_answer, model_answer, models_answer
 
 Json = dict[str, Any]
 
@@ -172,7 +173,15 @@ class Fleet:
             "resolved_ms": resolved,
             "series": series,
             "suspects": [
-                {"kind": "process", "name": name, "id": pid, "share": share, "text": text}
+                {
+                    "kind": "process",
+                    "name": name,
+                    "id": pid,
+                    "share": share,
+                    "text": text,
+                    "reason": "its share grew",
+                    "time_ns": (onset - 2000) * 10**6,
+                }
                 for name, pid, share, text in suspects
             ],
         }
@@ -213,6 +222,7 @@ class Fleet:
             "agent_rss": 46 * 1024**2,
             "inventory_ms": None if host.agent == HOSTILE else self.now - 3 * 60 * MINUTE,
             "logs_ms": None if host.agent == DB else newest,
+            "models": 2 if host.agent == HOSTILE else None,
             "open": {
                 severity: sum(one["severity"] == severity for one in opened)
                 for severity in ("info", "warning", "critical")
@@ -288,6 +298,15 @@ class Fleet:
                 return {"now_ms": self.now, "hosts": [self.host(h) for h in self.hosts.values()]}
             case ["incidents"]:
                 return {"now_ms": self.now, "incidents": self._listed(query)}
+            case ["models"]:
+                return models_answer(self.now, query)
+            case ["model"]:
+                mine = [one for one in self.incidents if one["agent"] == HOSTILE]
+                return model_answer(self.now, query, HOSTILE, mine)
+            case ["incidents", agent, identity, "events"]:
+                found = [one for one in self.incidents if one["id"] == identity]
+                onset = found[0]["onset_ms"] if found else self.now
+                return happened_answer(self.now, agent, onset, "01JD8Q0A11")
             case ["incidents", agent, _, "logs"]:
                 return around_answer(self.now) if agent in self.hosts else None
             case ["incidents", agent, identity]:

@@ -237,6 +237,19 @@ def _agent(host: Host) -> None:
 def serve_models(host: Host) -> None:
     """Add what a drop-in plugin would: metrics this page has never heard of."""
     model = {"gen_ai__request__model": "mistral-7b <b>v0.3</b>"}
+    place = {
+        "vedette__model__endpoint": "127.0.0.1:8000",
+        "vedette__model__server": "vllm",
+        "vedette__model__layer": "engine",
+        "gen_ai__request__model": "llama-3.1-8b",
+    }
+    first = around("first", 0.2, 0.5)
+    host.add("gen_ai.server.time_to_first_token", "distribution", "s", first, **place)
+    host.add("vedette.model.requests.waiting", "updown", "{request}", around("q", 5, 1), **place)
+    for outcome, level in (("ok", 11.6), ("server_error", 0.8)):
+        curve = around(outcome, level, 0.4)
+        told = {**place, "vedette__model__outcome": outcome}
+        host.add("vedette.model.requests", "counter", "{request}", curve, **told)
     host.add("vllm.requests.running", "gauge", "{request}", around("run", 14, 0.8), **model)
     host.add("vllm.tokens.generated", "counter", "{token}", around("tok", 1450, 0.5), **model)
     first = around("ttft", 0.18, 0.7)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import canned
 import made_up_logs
+import made_up_models
 
 NOW_MS = 1_790_000_000_000
 APP, HOSTILE = (quote(name, safe="") for name in (made_up_logs.APP, made_up_logs.HOSTILE_SOURCE))
@@ -18,6 +19,10 @@ ROUTES = {
     "incident": f"#/incident/{canned.DB}/01JD8R3P6Q",
     "logs": f"#/host/{canned.WEB}/logs",
     "template": f"#/host/{canned.WEB}/logs/{APP}/0b",
+    "models": "#/models",
+    "model": "#/model/llama-3.1-8b",
+    "hostile model": f"#/model/{quote(made_up_models.HOSTILE_MODEL, safe='')}",
+    "nameless model": "#/model/?server=litserve",
     "hostile template": f"#/host/{canned.WEB}/logs/{HOSTILE}/0c",
 }
 LOADED = "!document.getElementById('main')?.hasAttribute('aria-busy')"

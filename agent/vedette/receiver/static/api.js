@@ -73,6 +73,11 @@ export const logs = (agent, query, signal) => get(`hosts/${id(agent)}/logs`, que
 export const logTemplate = (agent, source, uid, signal) => get(`hosts/${id(agent)}/logs/template`, { source, uid }, signal);
 export const incidentLogs = (agent, key, signal) => get(`incidents/${id(agent)}/${id(key)}/logs`, {}, signal);
 
+export const models = (query, signal) => get("models", query, signal);
+export const model = (name, query, signal) => get("model", { name, ...query }, signal);
+export const incidentEvents = (agent, key, signal) => get(`incidents/${id(agent)}/${id(key)}/events`, {}, signal);
+
+export const modelLink = (name, query) => link(`#/model/${id(name)}`, query);
 export const hostLink = (agent, query) => link(`#/host/${id(agent)}`, query);
 export const incidentLink = (agent, key) => `#/incident/${id(agent)}/${id(key)}`;
 export const logsLink = (agent, query) => link(`#/host/${id(agent)}/logs`, query);

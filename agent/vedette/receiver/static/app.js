@@ -13,6 +13,8 @@ const ROUTES = [
   [/^\/host\/([^/]+)$/, () => import("./host.js"), "HostView"],
   [/^\/host\/([^/]+)\/logs$/, () => import("./logs.js"), "LogsView"],
   [/^\/host\/([^/]+)\/logs\/([^/]+)\/([^/]+)$/, () => import("./log_template.js"), "LogTemplateView"],
+  [/^\/models$/, () => import("./models.js"), "ModelsView"],
+  [/^\/model\/([^/]*)$/, () => import("./model.js"), "ModelView"],
   [/^\/incidents$/, () => import("./incident.js"), "IncidentsView"],
   [/^\/incident\/([^/]+)\/([^/]+)$/, () => import("./incident.js"), "IncidentView"],
 ];
@@ -58,7 +60,7 @@ function beat() {
   requestAnimationFrame(() => dot.classList.add("beat"));
 }
 
-const navigation = [["#/", "Fleet", /^\/(host\/.*)?$/], ["#/incidents", "Incidents", /^\/incident/]].map(([href, word, match]) =>
+const navigation = [["#/", "Fleet", /^\/(host\/.*)?$/], ["#/models", "Models", /^\/model/], ["#/incidents", "Incidents", /^\/incident/]].map(([href, word, match]) =>
   ({ node: h("a", { class: "nav", href }, word), match }));
 
 function drawHeader() {
@@ -198,7 +200,7 @@ function missing(view) {
   main.removeAttribute("aria-busy");
   main.replaceChildren();
   append(main, [
-    emptyState("Not known here", "This receiver holds no such host, incident or line of logs. Old ones are forgotten when its store is full."), backLink(),
+    emptyState("Not known here", "This receiver holds no such host, model, incident or line of logs. Old ones are forgotten when its store is full."), backLink(),
   ]);
 }
 

@@ -37,7 +37,8 @@ function textWidth(text) {
 /**
  * A chart with title, values and legend. `options`: title, note, how (from `measure`), height,
  * stacked, max (fixed top), zero (false: let the axis follow the values), lines (`[{v, text}]`),
- * expected (`{low, high}`), markers (`[{t, text}]`), brush(from, to), seconds (axis detail).
+ * expected (`{low, high}`), markers (`[{t, text, kind}]`), brush(from, to), gutter (least room for the
+ * values' scale), left (that room exactly, where charts stand below each other).
  */
 export class TimeChart {
   constructor(options) {
@@ -118,7 +119,7 @@ export class TimeChart {
   #frame(axis, unit) {
     const longest = axis.ticks.map((v) => textWidth(quantity(v, this.options.how, unit)));
     this.width = this.plot.clientWidth || 300;
-    const left = Math.ceil(Math.max(...longest, this.options.gutter ?? 34)) + 8;
+    const left = this.options.left ?? Math.ceil(Math.max(...longest, this.options.gutter ?? 34)) + 8;
     const { from, to } = this.data;
     const across = Math.max(10, this.width - left - RIGHT), down = this.options.height - TOP - BOTTOM;
     this.box = { left, across, down };

@@ -87,7 +87,7 @@ class HostRow {
     redraw(this.health, health, () => healthBadge(health, false));
     put(this.name, hostName(host));
     const why = health === "ok" || health === "stopped" ? "" : (host.reasons ?? []).join("; ");
-    put(this.facts, why || [host.os, ...capacity(host)].filter(Boolean).join(" · ") || "no facts yet");
+    put(this.facts, why || [host.os, ...capacity(host), host.models ? plural(host.models, "model") : ""].filter(Boolean).join(" · ") || "no facts yet");
     this.facts.classList.toggle("why", Boolean(why));
     this.facts.title = clean(why || host.os || "");
     redraw(this.labels, host.labels ?? {}, () => labelChips(host.labels, 2));

@@ -328,11 +328,12 @@ export class HostView {
   #drawHead() {
     const { host } = this;
     const health = healthOf(host);
-    redraw(this.header, [host.host, health, host.os, host.version, host.labels, host.cpus, host.memory_bytes, host.last_seen_ms, isNumber(host.logs_ms)], () => [
+    redraw(this.header, [host.host, health, host.os, host.version, host.labels, host.cpus, host.memory_bytes, host.last_seen_ms, isNumber(host.logs_ms), host.models], () => [
       h("a", { class: "crumb", href: "#/" }, icon("back"), "Fleet"),
       h("div", { class: "host-title" }, h("h1", { class: "isolate", tabindex: "-1" }, hostName(host)), healthBadge(health),
         h("span", { class: "sub" }, "seen ", since(host.last_seen_ms)),
-        isNumber(host.logs_ms) ? h("a", { class: "button logs-link", href: api.logsLink(this.agent) }, icon("lines"), "Logs") : null),
+        isNumber(host.logs_ms) ? h("a", { class: "button logs-link", href: api.logsLink(this.agent) }, icon("lines"), "Logs") : null,
+        isNumber(host.models) ? h("a", { class: `button${isNumber(host.logs_ms) ? "" : " logs-link"}`, href: api.link("#/models", { agent: this.agent }) }, icon("next"), "Models") : null),
       h("p", { class: "host-facts" }, [host.os, ...capacity(host), host.version ? `Vedette ${host.version}` : ""].filter(Boolean)
         .map((fact) => h("span", { class: "isolate" }, fact)),
       h("span", { class: "mono id", title: "agent identity" }, host.agent), labelChips(host.labels)),

@@ -1,10 +1,11 @@
 // Incidents: the list, and one incident with its evidence.
 
 import * as api from "./api.js";
-import { TimeChart, crosshair } from "./chart.js";
+import { crosshair } from "./chart.js";
+import { EvidenceAxis, happenings, suspectName, worst } from "./incident_axis.js";
 import { gradeBadge, gradeClass, logText } from "./log_words.js";
 import { clean, h, icon, keyed, put, redraw } from "./dom.js";
-import { clock, digits, duration, exact, isNumber, measure, moment, percent, plural } from "./format.js";
+import { clock, digits, duration, exact, isNumber, moment, percent, plural, quantity } from "./format.js";
 import {
   SEVERITIES, emptyState, incidentRow, sentence, severityBadge, severityOf, since, skeleton, suspectText, worstFirst,
 } from "./words.js";
@@ -12,6 +13,7 @@ import {
 const PAGE = 100;
 const AROUND_MS = 15 * 60_000; // shown before the onset and after the end on the host's charts
 const LOGS_UNTIL_MS = 10 * 60_000; // windows around the onset may arrive until then
+const AROUND_SHOWN = 14;
 const STATES = { open: "Open", resolved: "Resolved", all: "All" };
 
 /** All incidents of the fleet, filtered. */
@@ -121,26 +123,25 @@ class IncidentItem {
 /** One incident: the sentence, who is suspected, and the readings that prove it. */
 export class IncidentView {
   title = "Incident";
-  charts = [];
-
   constructor([agent, id]) {
-    Object.assign(this, { agent, id });
+    Object.assign(this, { agent, id, axis: new EvidenceAxis(agent) });
   }
 
   mount(root) {
     this.head = h("header", { class: "incident-head" });
+    this.brief = h("section", { class: "strip facts brief", "aria-label": "In short" });
     this.steps = h("ol", { class: "steps" });
     this.evidence = h("section", { class: "evidence", "aria-label": "Evidence" });
     this.logs = h("section", { class: "said", "aria-label": "Logs", hidden: true });
     this.side = h("div", { class: "side" });
     this.columns = h("div", { class: "columns" }, h("div", { class: "proof" }, this.evidence, this.logs), this.side);
-    root.append(this.head, this.steps, this.columns);
+    root.append(this.head, this.brief, this.steps, this.columns);
     redraw(this.head, "wait", () => [h("a", { class: "crumb", href: "#/incidents" }, icon("back"), "Incidents"), h("h1", { tabindex: "-1" }, "…")]);
     redraw(this.evidence, "wait", () => skeleton(3, "chart"));
   }
 
   destroy() {
-    for (const chart of this.charts) chart.destroy();
+    this.axis.destroy();
     crosshair.set(null, null);
   }
 
@@ -148,10 +149,24 @@ export class IncidentView {
     const { incident } = await api.incident(this.agent, this.id, signal);
     this.incident = incident;
     this.#head();
+    this.#brief();
     this.#steps();
     this.#side();
     this.#evidence();
-    await this.#loadLogs(signal);
+    await Promise.all([this.#loadEvents(signal), this.#loadLogs(signal)]);
+    this.#brief();
+    this.#side();
+    this.#evidence();
+    await this.axis.load(signal);
+  }
+
+  async #loadEvents(signal) {
+    try {
+      this.happened = await api.incidentEvents(this.agent, this.id, signal);
+    } catch (error) {
+      if (error.status !== 404) throw error; // the incident is shown without them
+      this.happened = { events: [] };
+    }
   }
 
   async #loadLogs(signal) {
@@ -201,7 +216,33 @@ export class IncidentView {
         h("span", { class: "sub isolate" }, one.resource)),
       one.verdict ? this.#verdict(one.verdict) : null,
       h("h1", { class: "isolate", tabindex: "-1" }, sentence(one.title || `${one.resource} incident`)),
-      h("p", null, h("a", { class: "button primary", href: this.#chartsLink() }, icon("chart"), "Charts of the host at that time")),
+      h("p", { class: "look" }, h("a", { class: "button primary", href: this.#chartsLink() }, icon("chart"), "Charts of the host at that time"),
+        h("a", { class: "button", href: api.logsLink(this.agent) }, icon("lines"), "Logs of the host"),
+        this.#models().map((name) => h("a", { class: "button isolate", href: api.modelLink(name) }, icon("next"), `Model ${name}`)),
+        !this.#models().length && one.series?.some((key) => String(key).includes("vedette.model.endpoint=")) ? h("a", { class: "button", href: api.link("#/models", { agent: this.agent }) }, icon("next"), "Models of the host") : null),
+    ]);
+  }
+
+  /** Models that a series of it names. */
+  #models() {
+    const names = (this.incident.series ?? []).map((key) => /gen_ai\.request\.model=([^,}]+)/.exec(String(key))?.[1]);
+    return [...new Set(names.filter(Boolean))].slice(0, 4);
+  }
+
+  /** How bad, who, and what changed before: the first look. */
+  #brief() {
+    const one = this.incident;
+    const found = worst(one);
+    const begin = one.onset_ms || one.opened_ms;
+    const first = one.suspects?.[0];
+    const before = (this.happened?.events ?? []).filter((event) => event.kind !== "incident" && event.time_ms <= begin + 5000);
+    const last = before[before.length - 1];
+    const tile = (value, word, more) => h("div", { class: "tile" }, h("span", { class: "tile-word" }, word), h("span", { class: "tile-value isolate" }, value), more ? h("span", { class: "sub isolate", title: more } , more) : null);
+    redraw(this.brief, [found?.v, found?.t, first, last, before.length, Boolean(this.happened)], () => [
+      found ? tile(quantity(found.v, found.how), "Worst reading", expected(found))
+        : tile({ critical: "Critical", warning: "Warning" }[severityOf(one.severity)] ?? "Info", "How bad", "no readings of its own"),
+      first ? tile(suspectName(first), "First suspect", [isNumber(first.share) && first.share > 0 ? percent(first.share) : "", first.reason || first.text].filter(Boolean).join(", ")) : tile("None", "First suspect", "nothing explains it by its share"),
+      last ? tile(`${duration(Math.max(0, begin - last.time_ms))} before`, "Last change", last.text) : tile(this.happened ? "None" : "…", "Last change", this.happened ? "told of in the hour before" : ""),
     ]);
   }
 
@@ -243,10 +284,11 @@ export class IncidentView {
 
   #side() {
     const one = this.incident;
-    redraw(this.side, [one.suspects, one.history, one.series, one.detectors], () => [
+    redraw(this.side, [one.suspects, one.history, one.series, one.detectors, this.happened?.events], () => [
       h("section", { class: "panel part", "aria-label": "Suspects" }, h("h2", null, "Suspects"),
         one.suspects?.length ? h("ol", { class: "suspects" }, one.suspects.map((suspect) => this.#suspect(suspect)))
           : h("p", { class: "sub" }, "None: nothing on the host used a share of this resource that would explain it.")),
+      this.#before(),
       h("section", { class: "panel part", "aria-label": "History" }, h("h2", null, "History"), this.#history()),
       h("section", { class: "panel part", "aria-label": "Affected series" },
         h("h2", null, "Affected series"),
@@ -256,15 +298,36 @@ export class IncidentView {
     ]);
   }
 
+  #before() {
+    const events = this.happened?.events ?? [];
+    if (!events.length) return null;
+    const begin = this.incident.onset_ms || this.incident.opened_ms, now = api.serverNow();
+    const { omitted } = this.happened;
+    const nearest = [...events].sort((a, b) => Math.abs(a.time_ms - begin) - Math.abs(b.time_ms - begin)).slice(0, AROUND_SHOWN).sort((a, b) => a.time_ms - b.time_ms);
+    const more = omitted + events.length - nearest.length;
+    return h("section", { class: "panel part", "aria-label": "What happened around it" }, h("h2", null, "What happened around it"),
+      h("ul", { class: "told" }, nearest.map((one) => h("li", { class: one.time_ms <= begin ? "" : "quiet" },
+        h("time", { class: "sub", title: exact(one.time_ms) }, moment(one.time_ms, now)),
+        one.kind === "incident" ? h("a", { class: "isolate", href: api.incidentLink(one.agent, one.place) }, sentence(one.text)) : h("span", { class: "isolate" }, one.text)))),
+      more > 0 ? h("p", { class: "sub" }, `${plural(more, "more event")} in that time.`) : null);
+  }
+
   #suspect(suspect) {
     const share = isNumber(suspect.share) ? Math.min(1, Math.max(0, suspect.share)) : null;
     return h("li", { class: "suspect" },
-      h("div", { class: "suspect-top" }, h("span", { class: "suspect-name" }, h("b", { class: "isolate" }, suspect.name || suspect.id),
-          h("span", { class: "sub isolate" }, [suspect.kind, suspect.id].filter(Boolean).join(" "))),
-        h("span", { class: "suspect-share" }, share === null ? "" : percent(share))),
-      h("span", { class: "bar-track", "aria-hidden": "true" }, h("span", { class: "bar-fill", css: { width: `${(share ?? 0) * 100}%` } })),
-      suspect.text ? h("span", { class: "sub isolate" }, suspect.text) : null,
-      suspect.reason ? h("span", { class: "sub isolate" }, suspect.reason) : null);
+      h("div", { class: "suspect-top" }, h("span", { class: "suspect-name" }, h("b", { class: "isolate" }, suspectName(suspect)),
+          h("span", { class: "sub isolate" }, (suspect.kind === "event" ? [suspect.name, suspect.id] : [suspect.kind, suspect.id]).filter(Boolean).join(" "))),
+        h("span", { class: "suspect-share" }, share ? percent(share) : "")),
+      share ? h("span", { class: "bar-track", "aria-hidden": "true" }, h("span", { class: "bar-fill", css: { width: `${share * 100}%` } })) : null,
+      suspect.text && suspect.kind !== "event" ? h("span", { class: "sub isolate" }, suspect.text) : null,
+      suspect.reason ? h("span", { class: "sub isolate" }, suspect.reason) : null,
+      suspect.time_ns > 0 && !suspect.reason?.includes(clock(suspect.time_ns / 1e6, true)) ? h("time", { class: "sub", title: exact(suspect.time_ns / 1e6) }, this.#relative(suspect.time_ns / 1e6)) : null);
+  }
+
+  #relative(ms) {
+    const begin = this.incident.onset_ms || this.incident.opened_ms;
+    const apart = Math.abs(ms - begin) < 1000 ? "at the onset" : `${duration(Math.abs(ms - begin))} ${ms < begin ? "before" : "after"} the onset`;
+    return `${moment(ms, api.serverNow())}, ${apart}`;
   }
 
   #history() {
@@ -281,61 +344,27 @@ export class IncidentView {
 
   #evidence() {
     const one = this.incident;
-    const tracks = (one.evidence ?? []).filter((track) => track.values?.length);
-    redraw(this.evidence, [one.onset_ms, one.opened_ms, one.resolved_ms, tracks.map((track) => [track.series, track.start_ms, track.values.length, track.low, track.high])], () => {
-      for (const chart of this.charts) chart.destroy();
-      this.charts = [];
-      if (!tracks.length)
-        return [h("h2", null, "Evidence"), h("p", { class: "sub" }, "This incident carries no readings. The host’s charts at that time show the windows.")];
-      queueMicrotask(() => this.#draw(tracks));
-      const charts = tracks.map((track) => this.#track(track));
-      return [
-        h("div", { class: "tools" }, h("h2", null, "Evidence"), h("span", { class: "tool-count" }, `${plural(tracks.length, "series", "series")}, raw readings`)),
-        h("p", { class: "key-line" },
-          h("span", { class: "key expected" }, "expected"), h("span", { class: "key outside" }, "outside it"),
-          h("span", { class: "key onset" }, "onset"), h("span", { class: "key opened" }, "opened"), one.resolved_ms ? h("span", { class: "key resolved" }, "resolved") : null),
-        h("div", { class: "tracks" }, charts.map((chart) => h("div", { class: "card" }, chart.node))),
-      ];
-    });
-  }
-
-  #track(track) {
-    const one = this.incident;
-    const name = String(track.series).split("{")[0];
-    const attributes = String(track.series).slice(name.length);
-    const how = measure(track.unit, "gauge", name);
-    const band = { low: track.low, high: track.high };
-    const chart = new TimeChart({
-      title: name, note: clean([attributes.replace(/^\{|\}$/g, ""), how.word].filter(Boolean).join(" · ")), how, height: 150, gutter: 40, expected: band,
-      markers: [
-        { t: one.onset_ms, text: "Onset", kind: "onset" }, { t: one.opened_ms, text: "Opened", kind: "opened" },
-        { t: one.resolved_ms, text: "Resolved", kind: "resolved" },
-      ].filter(({ t }) => isNumber(t)),
-    });
-    chart.heading.classList.add("mono");
-    this.charts.push(chart);
-    return chart;
-  }
-
-  #draw(tracks) {
-    const one = this.incident;
-    let from = Infinity, to = -Infinity;
-    for (const track of tracks) {
-      from = Math.min(from, track.start_ms);
-      to = Math.max(to, track.start_ms + track.step_ms * (track.values.length - 1));
-    }
-    for (const ms of [one.onset_ms, one.opened_ms, one.resolved_ms])
-      if (isNumber(ms) && ms > to && ms - to < (to - from) / 3) to = ms + (to - from) / 40;
-    tracks.forEach((track, i) => {
-      const points = track.values.map((value, k) => {
-        const v = isNumber(value) ? value : null;
-        return { t: track.start_ms + k * track.step_ms, v, lo: v, hi: v, mean: v };
-      });
-      this.charts[i].set({ from, to: Math.max(to, from + 1000), now: api.serverNow(), series: [{ key: track.series, label: track.series, points }], spans: [] });
-    });
+    const tracks = (one.evidence ?? []).filter((track) => track.values?.length).length;
+    redraw(this.evidence, [tracks, one.resolved_ms], () => [
+      h("div", { class: "tools" }, h("h2", null, "Evidence"), h("span", { class: "tool-count" }, tracks ? `${plural(tracks, "series", "series")}, raw readings as the host shipped them` : "")),
+      h("p", { class: "key-line" },
+        h("span", { class: "key expected" }, "expected"), h("span", { class: "key outside" }, "outside it"),
+        h("span", { class: "key onset" }, "onset"), h("span", { class: "key opened" }, "opened"), one.resolved_ms ? h("span", { class: "key resolved" }, "resolved") : null,
+        h("span", { class: "key event" }, "change or suspect")),
+      this.axis.node,
+    ]);
+    this.axis.set(one, happenings(one, this.happened?.events, this.said));
   }
 
   summaryTitle() {
     return this.incident ? clean(this.incident.title) : "Incident";
   }
+}
+
+/** What was expected of a reading, in words. */
+function expected({ track, how }) {
+  const { low, high } = track;
+  const [least, most] = [low, high].map((v) => (isNumber(v) ? quantity(v, how) : null));
+  const band = least && most ? `expected ${least} to ${most}` : most ? `expected up to ${most}` : least ? `expected ${least} at least` : "";
+  return [band, String(track.series).split("{")[0]].filter(Boolean).join(" · ");
 }

@@ -273,6 +273,20 @@ export const SECTIONS = [
     kin: ["container.", "vedette.container.", "vedette.service.", "vedette.systemd.", "vedette.cgroup.", "systemd."],
   },
   {
+    id: "models",
+    title: "Models",
+    charts: [
+      { title: "Requests by outcome", metrics: ["vedette.model.requests"], label: by("gen_ai.request.model", "vedette.model.outcome", "vedette.model.endpoint"), order: "size" },
+      { title: "Time to first token", metrics: ["gen_ai.server.time_to_first_token"], label: by("gen_ai.request.model", "vedette.model.endpoint") },
+      { title: "Request duration", metrics: ["gen_ai.server.request.duration", "vedette.model.request.duration"], label: by("gen_ai.request.model", "vedette.model.endpoint") },
+      { title: "Requests waiting", metrics: ["vedette.model.requests.waiting"], label: by("gen_ai.request.model", "vedette.model.endpoint") },
+      { title: "KV cache used", metrics: ["vedette.model.kv_cache.utilization"], label: by("gen_ai.request.model", "vedette.model.endpoint") },
+      { title: "Tokens", metrics: ["vedette.model.tokens"], label: by("gen_ai.request.model", "gen_ai.token.type"), order: "size" },
+      { title: "Server silent for", metrics: ["vedette.model.server.silence"], label: by("vedette.model.endpoint") },
+    ],
+    kin: ["vedette.model.", "gen_ai."],
+  },
+  {
     id: "logs",
     title: "Logs",
     charts: [

@@ -6,11 +6,12 @@
 const USUAL_WINDOW_MS = 60_000;
 const SLACK = 1.6; // a window that is a little late is not a gap
 
-/** Read the receiver's `[end_ms, p50, min, max, mean, count]` rows, oldest first. */
-export function fromRows(rows) {
+/** Read the receiver's `[end_ms, p50, min, max, mean, count]` rows, oldest first; `tails` are p95s. */
+export function fromRows(rows, tails = []) {
   const points = [];
-  for (const [t, p50, lo, hi, mean] of rows ?? []) {
+  for (const [i, [t, p50, lo, most, mean]] of (rows ?? []).entries()) {
     if (!Number.isFinite(t)) continue;
+    const hi = Number.isFinite(most) ? most : tails[i];
     const v = Number.isFinite(p50) ? p50 : Number.isFinite(mean) ? mean : null;
     points.push({
       t,

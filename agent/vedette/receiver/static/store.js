@@ -35,8 +35,8 @@ export class Store {
       whole: whole ? Date.now() : known.whole,
       keys,
     };
-    for (const { key, attributes, points } of answer.series ?? []) {
-      const newer = fromRows(points);
+    for (const { key, attributes, points, tails } of answer.series ?? []) {
+      const newer = fromRows(points, tails);
       const older = metric.series.get(key);
       metric.series.set(key, {
         key,

@@ -34,7 +34,6 @@ NAMING: tuple[tuple[str, str], ...] = (
     ("network.interface.name", "interface"),
     ("vedette.numa.node", "node"),
     ("vedette.pci.device", "device"),
-    ("vedette.model.endpoint", "server"),
     ("vedette.model.server", "model"),
     ("vedette.target", "target"),
     ("gen_ai.request.model", "model"),

@@ -150,6 +150,9 @@ def _within_family(one: Place, other: Place) -> Tie:
         return Tie.NONE  # it tells of nothing but itself
     if one.family == "network" and _is_connections(one) != _is_connections(other):
         return Tie.SIBLING  # many clients bring traffic, at once; a leak of connections brings none
+    if one.endpoint and other.endpoint and one.endpoint != other.endpoint:
+        # Two servers, of one kind or not, are two things.
+        return Tie.SIBLING if one.metric == other.metric else Tie.NONE
     if one.entity == other.entity:
         return Tie.SAME
     loop = "lo" in (one.entity.name, other.entity.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -90,3 +91,23 @@ def histogram(name: str, labels: str, counts: Sequence[int], total: float) -> st
     braces = f"{{{labels}}}" if labels else ""
     lines += [f"{name}_sum{braces} {total}", f"{name}_count{braces} {running}", ""]
     return "\n".join(lines)
+
+
+TYPES = (b"counter", b"gauge", b"histogram", b"summary", b"untyped")
+VALUES = (b"NaN", b"+Inf", b"-1", b"1e308", b"0")
+
+
+def spoilt(body: bytes, chance: random.Random) -> bytes:
+    """Lose lines, change types and values, cut the page off."""
+    lines = []
+    for line in body.splitlines(keepends=True):
+        dice = chance.random()
+        if dice < 0.05:
+            continue
+        if dice < 0.15 and line.startswith(b"# TYPE"):
+            line = line.rsplit(b" ", 1)[0] + b" " + chance.choice(TYPES) + b"\n"
+        elif dice < 0.15 and not line.startswith(b"#"):
+            line = line.rsplit(b" ", 1)[0] + b" " + chance.choice(VALUES) + b"\n"
+        lines.append(line)
+    whole = b"".join(lines)
+    return whole[: chance.randrange(len(whole) + 1)] if chance.random() < 0.2 else whole

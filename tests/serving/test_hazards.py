@@ -6,31 +6,12 @@ import random
 from math import isfinite
 
 import pytest
-from page_cases import PAGED, paths, recognised
+from page_cases import PAGED, paths, recognised, spoilt
 
 from vedette.exposition.change import HistogramChange
 from vedette.exposition.reading import Reader
 from vedette.serving.mapping import Mapper
 from vedette.serving.rows import across, samples
-
-TYPES = (b"counter", b"gauge", b"histogram", b"summary", b"untyped")
-VALUES = (b"NaN", b"+Inf", b"-1", b"1e308", b"0")
-
-
-def spoilt(body: bytes, chance: random.Random) -> bytes:
-    """Lose lines, change types and values, cut the page off."""
-    lines = []
-    for line in body.splitlines(keepends=True):
-        dice = chance.random()
-        if dice < 0.05:
-            continue
-        if dice < 0.15 and line.startswith(b"# TYPE"):
-            line = line.rsplit(b" ", 1)[0] + b" " + chance.choice(TYPES) + b"\n"
-        elif dice < 0.15 and not line.startswith(b"#"):
-            line = line.rsplit(b" ", 1)[0] + b" " + chance.choice(VALUES) + b"\n"
-        lines.append(line)
-    whole = b"".join(lines)
-    return whole[: chance.randrange(len(whole) + 1)] if chance.random() < 0.2 else whole
 
 
 @pytest.mark.parametrize("name", PAGED)

@@ -6,9 +6,8 @@ import random
 
 import pytest
 from health_cases import START_S, Engine, Host
-from page_cases import FIXTURES, PAGED, paths
+from page_cases import FIXTURES, PAGED, paths, spoilt
 
-from test_hazards import spoilt
 from vedette.api import Duration
 from vedette.exposition.wire import NoPage
 from vedette.serving.health_slo import Slo
@@ -41,7 +40,7 @@ def test_a_flood_is_one_incident_that_names_queue_and_kv_cache() -> None:
     assert incident.title.startswith(f"{PLACE}, model toy: a queue that lasts, a request waits")
     assert "4 worked on" in incident.title
     assert "the KV cache is 10 % full and not what is short" in incident.title
-    assert (incident.severity, incident.entities[0]) == ("warning", "server 127.0.0.1:8000")
+    assert (incident.severity, incident.entities[0]) == ("warning", "model vllm")
     healthy(host, engine, minutes=30, arrivals=4)
     assert host.correlator.incidents[0].state == "resolved"
     assert len(host.opened) == 1
@@ -356,10 +355,9 @@ def test_two_servers_in_trouble_at_different_times_are_two_incidents() -> None:
         host.serve(one.page(), "127.0.0.1:8000")
         host.serve(other.page(), "127.0.0.1:8001")
         host.tick()
-    assert [incident.entities[0] for _, incident in host.opened] == [
-        "server 127.0.0.1:8000",
-        "server 127.0.0.1:8001",
-    ]
+    first, second = [incident.title for _, incident in host.opened]
+    assert first.startswith("Model server vllm on 127.0.0.1:8000")
+    assert second.startswith("Model server vllm on 127.0.0.1:8001")
 
 
 # ---------------------------------------------------------------- recorded pages

@@ -2,7 +2,9 @@
 
 Each 30 s it is looked who listens (``discovery``), each 10 s every server found is read. Servers
 are read one after the other, those that answer first; one that hangs costs its time limit, and is
-then asked at each third tick only. What is told of a server whose process is gone is that it is
+then asked at each third tick only. What they serve is asked each 30 s (``inventory_watch``). All
+that changed at one server at one tick is one event: a restart that brought another model is one
+thing that was done. What is told of a server whose process is gone is that it is
 down, for ``MISSED_S``, unless another takes its place: a server that was killed has to be seen.
 """
 
@@ -10,25 +12,36 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-import os
 import re
 import time
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-from msgspec import Meta
-
-from vedette.api import Collector, Event, Instrument, Observation, Record, Unavailable, gauge
+from vedette.api import (
+    Collector,
+    Event,
+    Instrument,
+    Observation,
+    Record,
+    Unavailable,
+    gauge,
+)
 from vedette.exposition.reading import Reader
 from vedette.exposition.scrape import Answer, Scraper, Target
-from vedette.serving.asking import ask
-from vedette.serving.candidates import HINTS, Candidate
+from vedette.serving import inventory_holder
+from vedette.serving.asking import alive
+from vedette.serving.candidates import Candidate
 from vedette.serving.discovery import BYTES_MAX, TIMEOUT_S, Discovery, Found
-from vedette.serving.listening import Listening
-from vedette.serving.recognise import Info, declared, recognise
-from vedette.serving.served import DERIVED, Served
+from vedette.serving.inventory import as_record, shown
+from vedette.serving.inventory_asking import confirmed
+from vedette.serving.inventory_desk import Desk
+from vedette.serving.inventory_watch import Seen, Watch
+from vedette.serving.listening import Listening, Process
+from vedette.serving.recognise import declared, recognise
+from vedette.serving.served import DERIVED, MODELS_MAX, Served
+from vedette.serving.settings import ModelServersConfig
 from vedette.serving.vocabulary import ENDPOINT, INSTRUMENTS, SERVER
 
 log = logging.getLogger(__name__)
@@ -40,37 +53,6 @@ MISSED_S = 1_800.0
 TICK_S = 8.0
 #: A server is told of again so often, for receivers that were not there the first time.
 TOLD_S = 3_600.0
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_INFO = {hint.server: hint.info for hint in HINTS}
-
-
-class ModelServersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which model servers are read."""
-
-    discover: Annotated[
-        Literal["on", "propose", "off"],
-        Meta(
-            description="`on`: servers found on this host are read. `propose`: they are only told "
-            "of, in the log and by `vedette models list`. `off`: nothing is looked for."
-        ),
-    ] = "on"
-    pages: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Addresses of pages of metrics of model servers that are read in any case, "
-            "such as http://127.0.0.1:8000/metrics."
-        ),
-    ] = ()
-    ignore: Annotated[
-        tuple[str, ...],
-        Meta(description="Servers that are not asked for anything, by globs of address:port."),
-    ] = ()
-
-    def __post_init__(self) -> None:
-        for url in self.pages:
-            problems = Target(url).problems()
-            if problems:
-                raise ValueError(f"pages: {problems[0]}")
 
 
 class ModelServers(Collector):
@@ -118,10 +100,13 @@ class ModelServers(Collector):
         self._look_s = float("-inf")
         self._began_s = float("inf")
         self._served: dict[str, Served] = {}
-        self._scrapers: dict[str, Scraper] = {}
+        self._closing: dict[str, Scraper] = {}
+        self._desk: Desk | None = None
         self._gone_s: dict[str, float] = {}
         self._told_s: dict[str, float] = {}
         self._proposed: dict[str, str] = {}
+        #: What changed at this tick, by endpoint, in words that can follow a server's name.
+        self._changed: dict[str, list[str]] = {}
 
     @classmethod
     def instruments(cls) -> Iterator[Instrument]:
@@ -137,18 +122,26 @@ class ModelServers(Collector):
     def collect(self) -> Iterator[Observation]:
         now_s = self.monotonic()
         self._began_s = min(self._began_s, now_s)
-        told: list[Observation] = []
+        self._changed = {}
         if now_s - self._look_s >= LOOK_S:
-            self._look_s = now_s
-            told += self._look(now_s)
-        waiting = sorted(self._served.values(), key=lambda one: not one.up)
-        for one in waiting:
-            if self.monotonic() - now_s > TICK_S:
+            self._look(now_s)
+        told: list[Observation] = []
+        risen: dict[str, str] = {}
+        for one in sorted(self._served.values(), key=lambda one: not one.up):
+            if self._is_late(now_s):
                 break
-            told += self._read(one)
+            told += self._read(one, risen)
+        if risen:
+            self._note_risen(risen, now_s)
+        for one in list(self._served.values()):
+            if one.up and not self._is_late(now_s):
+                self._refresh(one)
+        self.desk.step()
         for one in self._served.values():
             yield from self._state(one, now_s)
         yield from told
+        for one in self._served.values():
+            yield from self._news(one, now_s)
 
     def answer(self, question: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         if question != "list":
@@ -156,36 +149,64 @@ class ModelServers(Collector):
         discovery = self._discovery
         return {
             "discover": self.config.discover,
-            "servers": [_shown(one) for one in list(self._served.values())],
+            "servers": [
+                _shown(one, self.desk.watch(one.endpoint)) for one in list(self._served.values())
+            ],
+            "digests_left": self.desk.left_bytes,
             "proposed": dict(self._proposed),
             "refused": dict(discovery.refused) if discovery is not None else {},
         }
 
     def close(self) -> None:
-        for scraper in self._scrapers.values():
+        for scraper in self._closing.values():
             scraper.close()
-        self._scrapers.clear()
+        self._closing.clear()
         self._served.clear()
+        if self._desk is not None:
+            self._desk.close()
+        self._desk = None
         self._discovery = None
         self._look_s = float("-inf")
 
+    def whose(self, cgroup: str) -> tuple[str, str]:
+        """Return the unit and the container of a control group; empty where there is none."""
+        return inventory_holder.whose(cgroup)
+
+    @property
+    def desk(self) -> Desk:
+        """What the servers serve."""
+        if self._desk is None:
+            self._desk = Desk(
+                self.config, self.host.proc, self.state_dir, self.whose, self.monotonic
+            )
+        return self._desk
+
     # ------------------------------------------------------------ which there are
 
-    def _look(self, now_s: float) -> Iterator[Observation]:
+    def _look(self, now_s: float) -> None:
+        self._look_s = now_s
         for url in self.config.pages:
             if url not in self._served:
                 self._take(url, "", now_s)
         if self.config.discover != "off":
-            yield from self._discover(now_s)
+            self._discover(now_s)
+        elif self.config.inventory:
+            self.desk.look()
         for url, gone_s in list(self._gone_s.items()):
             if now_s - gone_s > MISSED_S:
-                self._drop(url)
+                self._forget(url)
+        self.desk.know_processes(self.wall_ns())
 
-    def _discover(self, now_s: float) -> Iterator[Observation]:
+    def _discover(self, now_s: float) -> None:
         if self._discovery is None:
-            listening = Listening(self.host.proc)
-            self._discovery = Discovery(listening, self._is_wanted, is_ignored=self._is_ignored)
+            self._discovery = Discovery(
+                Listening(self.host.proc),
+                self._is_wanted,
+                is_ignored=self._is_ignored,
+                confirm=confirmed,
+            )
         came, gone = self._discovery.look(now_s)
+        self.desk.listeners = self._discovery.listeners
         for found in gone:
             if found.url in self._served:
                 self._gone_s[found.url] = now_s
@@ -193,10 +214,10 @@ class ModelServers(Collector):
             if self.config.discover == "propose":
                 self._proposed[found.url] = found.candidate.why
                 log.info("model server found url=%s why=%r", found.url, found.candidate.why)
-                continue
-            yield from self._add(found, now_s)
+            else:
+                self._add(found, now_s)
 
-    def _add(self, found: Found, now_s: float) -> Iterator[Observation]:
+    def _add(self, found: Found, now_s: float) -> None:
         """Take up a server; one that is new where another was is a restart."""
         url = found.url
         again = self._gone_s.pop(url, None) is not None
@@ -205,40 +226,52 @@ class ModelServers(Collector):
         if len(self._served) >= SERVERS_MAX:
             log.warning("model server left out, there are too many url=%s", url)
             return
-        served = self._take(url, found.candidate.server, now_s)
+        served = self._take(url, found.candidate.server, now_s, has_page=found.has_page)
         log.info("model server found url=%s why=%r", url, found.candidate.why)
-        if again or self._is_young(found):
-            what = "was started again" if again else "was started"
-            text = f"the model server on {served.endpoint} {what}"
-            yield Event(self.wall_ns(), "deploy", served.endpoint, text)
-
-    def _is_young(self, found: Found) -> bool:
-        """Say whether the process of a server was started after this began to look."""
         process = found.listener.process
-        uptime_s = _uptime_s(self.host.proc)
-        if process is None or uptime_s is None:
-            return False
-        age_s = uptime_s - process.started / _TICKS_PER_S
-        return age_s < self.monotonic() - self._began_s
+        watch = self.desk.watch(served.endpoint)
+        if process is not None and watch.process == process:
+            return  # that it was started is told already
+        watch.take(process, self.wall_ns())
+        if again or self._is_young(process):
+            self._note(served.endpoint, "was started again" if again else "was started")
 
-    def _take(self, url: str, server: str, now_s: float) -> Served:
+    def _is_young(self, process: Process | None) -> bool:
+        """Say whether a process was started after this began to look."""
+        age_s = None if process is None else inventory_holder.age_s(process, self.host.proc)
+        return age_s is not None and age_s < self.monotonic() - self._began_s
+
+    def _take(self, url: str, server: str, now_s: float, *, has_page: bool = True) -> Served:
         parts = urlsplit(url)
         endpoint = parts.netloc
-        base = f"{parts.scheme}://{endpoint}"
-        scraper = self._scrapers[url] = Scraper(
-            Target(url, timeout_s=TIMEOUT_S, bytes_max=BYTES_MAX)
-        )
+        watch = self.desk.watch(endpoint)
+        fetch: Callable[[], Answer] = partial(alive, f"{parts.scheme}://{endpoint}", parts.path)
+        if has_page:
+            target = Target(url, timeout_s=TIMEOUT_S, bytes_max=BYTES_MAX)
+            scraper = self._closing[url] = Scraper(target)
+            fetch = scraper.fetch
         served = self._served[url] = Served(
-            endpoint, scraper.fetch, lambda: _asked(base, server), began_s=now_s
+            endpoint,
+            fetch,
+            lambda: watch.questions.infos(server, self.monotonic()),
+            began_s=now_s,
         )
+        served.version = watch.inventory.version
         return served
 
     def _drop(self, url: str) -> None:
         self._served.pop(url, None)
         self._gone_s.pop(url, None)
-        scraper = self._scrapers.pop(url, None)
+        scraper = self._closing.pop(url, None)
         if scraper is not None:
             scraper.close()
+
+    def _forget(self, url: str) -> None:
+        served = self._served.get(url)
+        self._drop(url)
+        if served is not None:
+            self._told_s.pop(served.endpoint, None)
+            self.desk.forget(served.endpoint)
 
     def _is_wanted(self, answer: Answer, candidate: Candidate) -> bool:
         page = Reader().read(answer.body, openmetrics=answer.openmetrics)
@@ -251,33 +284,82 @@ class ModelServers(Collector):
 
     # ------------------------------------------------------------ what they say
 
-    def _read(self, one: Served) -> Iterator[Observation]:
-        now_s, wall_ns = self.monotonic(), self.wall_ns()
-        said = one.read(now_s, wall_ns)
+    def _read(self, one: Served, risen: dict[str, str]) -> Iterator[Observation]:
+        said = one.read(self.monotonic(), self.wall_ns())
         yield from said.samples
-        changes = [*said.changes]
-        if said.restarted:
-            changes.append(f"{one.title} on {one.endpoint} was restarted")
-        for text in changes:
+        self._note(one.endpoint, *said.changes)
+        watch = self.desk.watch(one.endpoint)
+        if said.models:
+            watch.hasten()
+            if not watch.inventory.complete:
+                self._note(one.endpoint, *said.models)
+        if said.restarted or said.returned:
+            risen[one.endpoint] = "was restarted" if said.restarted else "answers again"
+
+    def _note_risen(self, risen: Mapping[str, str], now_s: float) -> None:
+        """Say of servers that came back whether they were started again.
+
+        Counters and answers tell it at once, processes only at the next look: so it is looked now,
+        that it is told once.
+        """
+        before = {place: self.desk.watch(place).process for place in risen}
+        self._look(now_s)
+        for place, words in risen.items():
+            watch, process = self.desk.watch(place), self.desk.process_at(place)
+            watch.hasten()
+            if any("started" in text for text in self._changed.get(place, ())):
+                continue
+            if process is not None and before[place] not in (None, process):
+                words = "was started again"
+                watch.take(process, self.wall_ns())
+            self._changed.setdefault(place, []).insert(0, words)
+
+    def _refresh(self, one: Served) -> None:
+        """Look what it serves."""
+        watch = self.desk.watch(one.endpoint)
+        if not self.config.inventory or one.who.adapter is None:
+            return
+        seen = Seen(one.models, one.kv_tokens)
+        self._note(one.endpoint, *watch.refresh(one.server, seen, self.monotonic(), self.wall_ns()))
+        one.version = watch.inventory.version
+
+    def _note(self, endpoint: str, *texts: str) -> None:
+        if texts:
+            self._changed.setdefault(endpoint, []).extend(texts)
+
+    def _is_late(self, began_s: float) -> bool:
+        return self.monotonic() - began_s > TICK_S
+
+    def _news(self, one: Served, now_s: float) -> Iterator[Observation]:
+        """Yield one event of all that changed at a server, and what it is when that is due."""
+        wall_ns = self.wall_ns()
+        changes = self._changed.get(one.endpoint, [])
+        if changes:
+            text = f"{one.title} on {one.endpoint} {'; '.join(dict.fromkeys(changes))}"
             log.info("model server change=%r", text)
             yield Event(wall_ns, "deploy", one.endpoint, text)
         due = now_s - self._told_s.get(one.endpoint, float("-inf")) >= TOLD_S
         if one.up and (changes or due):
             self._told_s[one.endpoint] = now_s
-            yield self._record(one, wall_ns)
+            yield self._record(one, wall_ns, changes)
 
-    def _record(self, one: Served, wall_ns: int) -> Record:
+    def _record(self, one: Served, wall_ns: int, changes: list[str]) -> Record:
+        inventory = self.desk.watch(one.endpoint).inventory
+        names = [f"{x.name} {x.version}".strip() for x in inventory.models if x.is_served]
+        names = names or list(one.models)
         attributes = {
             "vedette.model.endpoint": one.endpoint,
             "vedette.model.server": one.server,
             "vedette.model.release": one.who.release.name if one.who.release else "",
-            "vedette.model.version": one.who.version,
-            "vedette.model.names": list(one.models),
+            "vedette.model.version": one.version or one.who.version,
+            "vedette.model.names": names[:MODELS_MAX],
             "vedette.model.since": one.since_ns,
             "vedette.model.evidence": list(one.who.evidence),
             "vedette.model.missing": list(one.missing),
+            "vedette.model.changes": changes[:MODELS_MAX],
+            "vedette.model.inventory": as_record(inventory),
         }
-        models = ", ".join(one.models[:5]) or "no model that it tells of"
+        models = ", ".join(names[:5]) or "no model that it tells of"
         body = f"{one.title} on {one.endpoint}: {models}"
         return Record("vedette.model.server", wall_ns, body, attributes)
 
@@ -288,22 +370,8 @@ class ModelServers(Collector):
         yield self.missing(len(one.missing), *place)
 
 
-def _uptime_s(proc: str) -> float | None:
-    try:
-        with open(f"{proc}/uptime", "rb") as file:
-            return float(file.read(64).split()[0])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _asked(base: str, server: str) -> list[Info]:
-    """Ask what confirms a server; of one that nobody named, what most of them answer."""
-    paths = _INFO.get(server) or ("/v1/models", "/v2")
-    found = (ask(base, path, TIMEOUT_S / 2) for path in paths[:2])
-    return [one for one in found if one is not None]
-
-
-def _shown(one: Served) -> Mapping[str, Any]:
+def _shown(one: Served, watch: Watch) -> Mapping[str, Any]:
+    inventory = watch.inventory
     return {
         "endpoint": one.endpoint,
         "server": one.server,
@@ -311,10 +379,12 @@ def _shown(one: Served) -> Mapping[str, Any]:
         "up": one.up,
         "reason": one.reason,
         "since": one.since_ns,
-        "models": list(one.models),
+        "models": [f"{x.name} {x.version}".strip() for x in inventory.models if x.is_served]
+        or list(one.models),
         "confidence": one.who.confidence,
         "evidence": list(one.who.evidence),
         "missing": list(one.missing),
         "blind": list(one.blind),
         "cut": one.cut,
+        "inventory": shown(inventory),
     }

@@ -17,7 +17,8 @@ that ports are the servers' defaults as far as they do not want the same ones, n
 from outside, and no other listener of the machine is asked. It takes some ten minutes and ends by
 itself. What comes out is a transcript: who was found when and why, how the agent's counts agree
 with the client's, and what it said of a server that was killed, started again, given another model
-and flooded.
+and flooded. The agent has one line of configuration, ``repository_index``: models that MLServer
+loads are told before they are asked for.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def transcript(site: Site, running: list[Running]) -> None:
     witness.start()
     try:
         found(site, running, witness)
+        inventories(site, running)
         counted(site, running)
         cost(site)
         killed(site, running, witness)
@@ -159,6 +161,30 @@ def found(site: Site, running: list[Running], witness: Witness) -> None:
             say(f"  missing: {place}: {said['missing']}")
     # Those that ran before the agent did are no news: there should be none.
     say(f"events until now: {witness.since(0.0)}")
+
+
+def inventories(site: Site, running: list[Running]) -> None:
+    """Tell what is known of what is served, beside the releases that are installed."""
+    servers = site.servers()
+    rows = []
+    for one in running:
+        said = servers.get(endpoint(one, site), {})
+        known = said.get("inventory", {})
+        models = known.get("models", [])
+        files = [file for model in models for file in model.get("files", ())]
+        rows.append(
+            (
+                one.toy.name,
+                one.version(),
+                known.get("version", "-"),
+                "; ".join(f"{x['name']} {x.get('version', '')}".strip() for x in models) or "-",
+                f"{len(files)}, {sum(bool(x.get('sha256')) for x in files)} with a digest",
+                known.get("holder", {}).get("pid", "-"),
+                ", ".join(f"{path}: {end}" for path, end in known.get("asked", {}).items()),
+            )
+        )
+    heads = ("server", "installed", "told", "models", "files", "pid", "asked")
+    say("\ninventories\n" + table(rows, heads))
 
 
 def counted(site: Site, running: list[Running]) -> None:
@@ -239,7 +265,9 @@ def killed(site: Site, running: list[Running], witness: Witness) -> None:
     resolved_s = until(is_over, 150, "all well", must=False)
     say(f"  resolved {resolved_s:.1f} s after that: {[x['state'] for x in mine()]}")
     time.sleep(WINDOW_S)
-    say(f"  events: {witness.since(again)}")
+    events = witness.since(again)
+    say(f"  events: {events}")
+    say(f"  one restart is one event: {'yes' if len(events) == 1 else 'NO'}")
     ours = {x["id"] for x in mine()}
     others = [x["title"] for x in site.incidents() if x["id"] not in known | ours]
     say(f"  other incidents meanwhile: {others}")

@@ -38,7 +38,7 @@ def request(base: str, path: str, *, method: Method = "GET", timeout_s: float = 
     """Ask a server of this host; ``base`` is ``http://127.0.0.1:8000``.
 
     An address that is not this host's is not asked. The limit is for all of it, not for each byte.
-    Redirects are not followed.
+    Redirects are not followed. A POST has an empty object for a body.
     """
     parts = urlsplit(base)
     host = parts.hostname or ""
@@ -47,7 +47,10 @@ def request(base: str, path: str, *, method: Method = "GET", timeout_s: float = 
     deadline = time.monotonic() + timeout_s
     connection = http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
     try:
-        connection.request(method, path, headers={"Accept": "application/json"})
+        headers, body_sent = {"Accept": "application/json"}, None
+        if method == "POST":
+            headers["Content-Type"], body_sent = "application/json", b"{}"
+        connection.request(method, path, body_sent, headers)
         response = connection.getresponse()
         if response.status != http.client.OK:
             return Reply(response.status, why=f"{response.status} {response.reason}".strip())

@@ -16,7 +16,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from vedette.api import (
@@ -30,19 +30,17 @@ from vedette.api import (
 )
 from vedette.exposition.reading import Reader
 from vedette.exposition.scrape import Answer, Scraper, Target
-from vedette.serving import inventory_holder
 from vedette.serving.asking import alive
 from vedette.serving.candidates import Candidate
-from vedette.serving.discovery import BYTES_MAX, TIMEOUT_S, Discovery, Found
-from vedette.serving.inventory import as_record, shown
-from vedette.serving.inventory_asking import confirmed
-from vedette.serving.inventory_desk import Desk
-from vedette.serving.inventory_watch import Seen, Watch
-from vedette.serving.listening import Listening, Process
+from vedette.serving.discovery import BYTES_MAX, TIMEOUT_S, Discovery, Found, confirmed
+from vedette.serving.listening import Listener, Listening
 from vedette.serving.recognise import declared, recognise
 from vedette.serving.served import DERIVED, MODELS_MAX, Served
 from vedette.serving.settings import ModelServersConfig
 from vedette.serving.vocabulary import ENDPOINT, INSTRUMENTS, SERVER
+
+if TYPE_CHECKING:
+    from vedette.serving.inventory_desk import Desk
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +99,7 @@ class ModelServers(Collector):
         self._began_s = float("inf")
         self._served: dict[str, Served] = {}
         self._closing: dict[str, Scraper] = {}
+        self._listening: Listening | None = None
         self._desk: Desk | None = None
         self._gone_s: dict[str, float] = {}
         self._told_s: dict[str, float] = {}
@@ -136,7 +135,8 @@ class ModelServers(Collector):
         for one in list(self._served.values()):
             if one.up and not self._is_late(now_s):
                 self._refresh(one)
-        self.desk.step()
+        if self._desk is not None:
+            self._desk.step()
         for one in self._served.values():
             yield from self._state(one, now_s)
         yield from told
@@ -149,10 +149,8 @@ class ModelServers(Collector):
         discovery = self._discovery
         return {
             "discover": self.config.discover,
-            "servers": [
-                _shown(one, self.desk.watch(one.endpoint)) for one in list(self._served.values())
-            ],
-            "digests_left": self.desk.left_bytes,
+            "servers": [_shown(one, self.desk) for one in list(self._served.values())],
+            "digests_left": self._desk.left_bytes if self._desk is not None else 0,
             "proposed": dict(self._proposed),
             "refused": dict(discovery.refused) if discovery is not None else {},
         }
@@ -170,14 +168,23 @@ class ModelServers(Collector):
 
     def whose(self, cgroup: str) -> tuple[str, str]:
         """Return the unit and the container of a control group; empty where there is none."""
-        return inventory_holder.whose(cgroup)
+        from vedette.serving.inventory_holder import whose
+
+        return whose(cgroup)
 
     @property
     def desk(self) -> Desk:
-        """What the servers serve."""
+        """What the servers serve; loaded with the first one."""
         if self._desk is None:
+            from vedette.serving.inventory_desk import Desk
+
             self._desk = Desk(
-                self.config, self.host.proc, self.state_dir, self.whose, self.monotonic
+                self.config,
+                self.host.proc,
+                self.state_dir,
+                whose=self.whose,
+                is_ignored=self._is_ignored,
+                clock=self.monotonic,
             )
         return self._desk
 
@@ -190,12 +197,11 @@ class ModelServers(Collector):
                 self._take(url, "", now_s)
         if self.config.discover != "off":
             self._discover(now_s)
-        elif self.config.inventory:
-            self.desk.look()
         for url, gone_s in list(self._gone_s.items()):
             if now_s - gone_s > MISSED_S:
                 self._forget(url)
-        self.desk.know_processes(self.wall_ns())
+        if self._served:
+            self.desk.know_processes(self._listeners(), self.wall_ns())
 
     def _discover(self, now_s: float) -> None:
         if self._discovery is None:
@@ -206,7 +212,6 @@ class ModelServers(Collector):
                 confirm=confirmed,
             )
         came, gone = self._discovery.look(now_s)
-        self.desk.listeners = self._discovery.listeners
         for found in gone:
             if found.url in self._served:
                 self._gone_s[found.url] = now_s
@@ -233,13 +238,16 @@ class ModelServers(Collector):
         if process is not None and watch.process == process:
             return  # that it was started is told already
         watch.take(process, self.wall_ns())
-        if again or self._is_young(process):
+        looking_s = self.monotonic() - self._began_s
+        if again or self.desk.is_younger(process, looking_s):
             self._note(served.endpoint, "was started again" if again else "was started")
 
-    def _is_young(self, process: Process | None) -> bool:
-        """Say whether a process was started after this began to look."""
-        age_s = None if process is None else inventory_holder.age_s(process, self.host.proc)
-        return age_s is not None and age_s < self.monotonic() - self._began_s
+    def _listeners(self) -> list[Listener]:
+        """Return who listens, which discovery has just looked at, where it does."""
+        if self._discovery is not None:
+            return self._discovery.listeners
+        self._listening = self._listening or Listening(self.host.proc)
+        return self._listening.look() if self.config.inventory else []
 
     def _take(self, url: str, server: str, now_s: float, *, has_page: bool = True) -> Served:
         parts = urlsplit(url)
@@ -316,12 +324,8 @@ class ModelServers(Collector):
 
     def _refresh(self, one: Served) -> None:
         """Look what it serves."""
-        watch = self.desk.watch(one.endpoint)
-        if not self.config.inventory or one.who.adapter is None:
-            return
-        seen = Seen(one.models, one.kv_tokens)
-        self._note(one.endpoint, *watch.refresh(one.server, seen, self.monotonic(), self.wall_ns()))
-        one.version = watch.inventory.version
+        changes = self.desk.refresh(one, self.monotonic(), self.wall_ns())
+        self._note(one.endpoint, *changes)
 
     def _note(self, endpoint: str, *texts: str) -> None:
         if texts:
@@ -344,9 +348,7 @@ class ModelServers(Collector):
             yield self._record(one, wall_ns, changes)
 
     def _record(self, one: Served, wall_ns: int, changes: list[str]) -> Record:
-        inventory = self.desk.watch(one.endpoint).inventory
-        names = [f"{x.name} {x.version}".strip() for x in inventory.models if x.is_served]
-        names = names or list(one.models)
+        names = self.desk.names(one)
         attributes = {
             "vedette.model.endpoint": one.endpoint,
             "vedette.model.server": one.server,
@@ -357,7 +359,7 @@ class ModelServers(Collector):
             "vedette.model.evidence": list(one.who.evidence),
             "vedette.model.missing": list(one.missing),
             "vedette.model.changes": changes[:MODELS_MAX],
-            "vedette.model.inventory": as_record(inventory),
+            "vedette.model.inventory": self.desk.as_record(one.endpoint),
         }
         models = ", ".join(names[:5]) or "no model that it tells of"
         body = f"{one.title} on {one.endpoint}: {models}"
@@ -370,8 +372,7 @@ class ModelServers(Collector):
         yield self.missing(len(one.missing), *place)
 
 
-def _shown(one: Served, watch: Watch) -> Mapping[str, Any]:
-    inventory = watch.inventory
+def _shown(one: Served, desk: Desk) -> Mapping[str, Any]:
     return {
         "endpoint": one.endpoint,
         "server": one.server,
@@ -379,12 +380,11 @@ def _shown(one: Served, watch: Watch) -> Mapping[str, Any]:
         "up": one.up,
         "reason": one.reason,
         "since": one.since_ns,
-        "models": [f"{x.name} {x.version}".strip() for x in inventory.models if x.is_served]
-        or list(one.models),
+        "models": desk.names(one),
         "confidence": one.who.confidence,
         "evidence": list(one.who.evidence),
         "missing": list(one.missing),
         "blind": list(one.blind),
         "cut": one.cut,
-        "inventory": shown(inventory),
+        "inventory": desk.shown(one.endpoint),
     }

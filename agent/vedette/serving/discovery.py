@@ -18,8 +18,10 @@ import msgspec
 
 from vedette.exposition.scrape import Answer, Scraper, Target
 from vedette.exposition.wire import NoPage
+from vedette.serving.asking import ask
 from vedette.serving.candidates import Candidate, candidate
 from vedette.serving.listening import Listener, Listening
+from vedette.serving.recognise import Info, recognise
 
 #: A request's limits.
 TIMEOUT_S, BYTES_MAX = 2.0, 4 << 20
@@ -162,6 +164,20 @@ class Discovery:
         asked.due_s = float("inf") if forbidden else now_s + asked.pause_s
         asked.pause_s = min(asked.pause_s * 2, PAGE_PAUSE_S if page else LAST_PAUSE_S)
         return None
+
+
+def confirmed(candidate: Candidate) -> str:
+    """Ask what has no page of metrics; return the path that tells what it is, empty for none."""
+    infos: list[Info] = []
+    for path in candidate.info[:INFO_MAX]:
+        info = ask(f"http://{candidate.listener.place}", path)
+        if info is not None:
+            infos.append(info)
+    who = recognise(None, (), infos)
+    if who.adapter is not None and candidate.server in ("", who.server):
+        return infos[0].endpoint
+    # It has no model yet, and is called like it: that it answers there is enough.
+    return infos[0].endpoint if infos and not candidate.paths else ""
 
 
 def _identity(one: Candidate) -> tuple[str, int, int]:

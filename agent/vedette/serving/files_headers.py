@@ -84,7 +84,7 @@ def _gguf_values(head: bytes) -> Iterator[tuple[str, object]]:
             (kind,) = struct.unpack_from("<I", head, at)
             value, at = _gguf_value(head, at + 4, kind)
             yield key, value
-    except (struct.error, ValueError):
+    except (struct.error, ValueError, OverflowError):
         return
 
 

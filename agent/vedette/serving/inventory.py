@@ -21,6 +21,8 @@ RECORD_BYTES = 48 << 10
 CAPACITY = 0.05
 #: Files and changes that are told one by one.
 NAMED_MAX = 3
+#: Letters of a value that are told in a sentence.
+SHORT_MAX = 32
 
 
 class ModelFile(msgspec.Struct, frozen=True):
@@ -157,9 +159,13 @@ def _came_and_went(old: Models, new: Models) -> Iterator[str]:
         if key in old:
             continue
         earlier = next((one for one in gone.values() if one.name == model.name), None)
-        if earlier is not None:
+        if earlier is not None and not (earlier.version and model.version):
+            # Its version is known only now, or not at the moment.
             del gone[earlier.key]
-            yield f"serves {model.title} in place of version {earlier.version or 'unknown'}"
+            yield from _differences(earlier, model)
+        elif earlier is not None:
+            del gone[earlier.key]
+            yield f"serves {model.title} in place of version {earlier.version}"
             yield from _differences(earlier, model)
         elif model.told_by == "name" and model.name not in names:
             continue  # it was served before, and is asked for only now
@@ -231,8 +237,11 @@ def _differ(was: str, now: str) -> bool:
 
 
 def _short(value: object) -> str:
+    """Return a value fit for a sentence: of a digest its beginning, of a path its end."""
     text = str(value)
-    return text if len(text) <= 40 else f"{text[:12]}…" if "/" not in text else f"…{text[-38:]}"
+    if len(text) <= SHORT_MAX:
+        return text
+    return f"…{text[1 - SHORT_MAX :]}" if "/" in text else f"{text[:12]}…"
 
 
 # ---------------------------------------------------------------- what is told
@@ -251,7 +260,7 @@ def as_record(inventory: Inventory) -> dict[str, Any]:
             file.pop("path", None)
         if len(files) > FILES_TOLD_MAX:
             # What weighs most says most.
-            files.sort(key=lambda one: -one["size"])
+            files.sort(key=lambda one: -one.get("size", 0))
             model["omitted"] = model.get("omitted", 0) + len(files) - FILES_TOLD_MAX
             del files[FILES_TOLD_MAX:]
     for at in range(len(models) - 1, -1, -1):
@@ -297,3 +306,11 @@ def summary(model: Model) -> str:
         parts.append(digest.removeprefix("sha256:")[:12])
     facts = ", ".join(part for part in parts if part)
     return f"{model.title} ({facts})" if facts else model.title
+
+
+def count(number: int) -> str:
+    """Return a count of parameters as people write it: ``8.03B``."""
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return str(number)

@@ -2,9 +2,10 @@
 
 A server often has its API and its metrics on different ports. Where it has, a listening socket of
 the same process or process group on the port that is usual is asked first, then that port on the
-same address when nobody else is known to have it, then the page's own, then the process's other
-sockets. Where an answer came from is remembered. What answers 401 or 403 is not
-asked again before the process was started anew; 404 and all else after pauses that double.
+same address when nobody else is known to have it, then the process's other sockets, the nearest
+first (TorchServe and Triton have three ports in a row), then the page's own. Where an answer came
+from is remembered. What answers 401 or 403 is not asked again before the process was started anew;
+404 and all else after pauses that double.
 """
 
 from __future__ import annotations
@@ -17,18 +18,16 @@ from urllib.parse import quote
 
 import msgspec
 
-from vedette.serving.asking import Method, Reply, ask
-from vedette.serving.candidates import Candidate
-from vedette.serving.discovery import INFO_MAX
-from vedette.serving.inventory import MODELS_MAX, TEXT_MAX, Model
+from vedette.serving.asking import Method, Reply
+from vedette.serving.inventory import MODELS_MAX, TEXT_MAX, Model, count
 from vedette.serving.inventory_table import ASKS, STATES, UNNAMED, Ask
 from vedette.serving.listening import Listener, Process
-from vedette.serving.recognise import Info, at, recognise
+from vedette.serving.recognise import Info, at
 
 #: Pauses after an answer that was none.
 FIRST_PAUSE_S, LAST_PAUSE_S = 60.0, 3_600.0
 #: Questions about single models in one round, and sockets tried for one question.
-NAMED_MAX, PLACES_MAX = 16, 4
+NAMED_MAX, NEAR_MAX = 16, 4
 #: Questions whose answers are remembered.
 STATES_MAX = 64
 _FORBIDDEN = (401, 403)
@@ -63,6 +62,7 @@ class _State(msgspec.Struct):
     why: str = ""
     body: object = None
     had: bool = False
+    ports: tuple[int, ...] = ()
 
 
 class Questions:
@@ -72,10 +72,18 @@ class Questions:
     places that are known to be another's.
     """
 
-    def __init__(self, place: str, fetch: Fetch, *, index: bool) -> None:
+    def __init__(
+        self,
+        place: str,
+        fetch: Fetch,
+        *,
+        index: bool,
+        is_ignored: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._place = place
         self._fetch = fetch
         self._index = index
+        self._is_ignored = is_ignored
         self._states: dict[str, _State] = {}
         self.siblings: Sequence[str] = ()
         self.others: frozenset[str] = frozenset()
@@ -132,11 +140,12 @@ class Questions:
         if state is None:
             if len(self._states) >= STATES_MAX:
                 self._states.pop(next(iter(self._states)))
-            state = self._states[path] = _State()
+            state = self._states[path] = _State(ports=ask.ports)
         if state.due_s > now_s:
             # What was answered a moment ago, or is asked only once.
             return state.body if state.had else None
         forbidden = False
+        state.why = ""
         for place in (state.place,) if state.place else self._places(ask):
             reply = self._fetch(f"http://{place}", path, ask.method)
             if not reply.why and self._is_meant(ask, reply.body):
@@ -144,7 +153,8 @@ class Questions:
                 state.due_s = float("inf") if ask.once else now_s + 1.0
                 state.pause_s = FIRST_PAUSE_S
                 return reply.body
-            state.why = reply.why or "its answer is not of this server"
+            # The likeliest place says why.
+            state.why = state.why or reply.why or "its answer is not of this server"
             forbidden = forbidden or reply.status in _FORBIDDEN
         state.had, state.body = False, None
         # It may be on another port by now.
@@ -165,25 +175,19 @@ class Questions:
         if not ask.ports:
             return [self._place]
         host = self._place.rpartition(":")[0]
-        usual = [f":{port}" for port in ask.ports]
-        likely = [one for one in self.siblings if one.endswith(tuple(usual))]
-        guessed = [f"{host}{port}" for port in usual]
-        free = [one for one in guessed if one not in self.others]
-        return list(dict.fromkeys((*likely, *free, self._place, *self.siblings)))[:PLACES_MAX]
+        usual = tuple(f":{port}" for port in ask.ports)
+        proven = [one.place for one in self._states.values() if one.had and one.ports == ask.ports]
+        likely = [one for one in self.siblings if one.endswith(usual)]
+        guessed = (f"{host}{port}" for port in usual)
+        free = [one for one in guessed if one not in self.others and not self._is_ignored(one)]
+        own = _port(self._place)
+        near = sorted(self.siblings, key=lambda one: (abs(_port(one) - own), one))
+        near = [one for one in near if one != self._place]
+        return list(dict.fromkeys((*proven, *likely, *free, *near[:NEAR_MAX], self._place)))
 
 
-def confirmed(candidate: Candidate) -> str:
-    """Ask what has no page of metrics; return the path that tells what it is, empty for none."""
-    infos: list[Info] = []
-    for path in candidate.info[:INFO_MAX]:
-        info = ask(f"http://{candidate.listener.place}", path)
-        if info is not None:
-            infos.append(info)
-    who = recognise(None, (), infos)
-    if who.adapter is not None and candidate.server in ("", who.server):
-        return infos[0].endpoint
-    # It has no model yet, and is called like it: that it answers there is enough.
-    return infos[0].endpoint if infos and not candidate.paths else ""
+def _port(place: str) -> int:
+    return int(place.rpartition(":")[2] or 80)
 
 
 def siblings(
@@ -229,12 +233,17 @@ def _models(ask: Ask, body: object, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _merge(models: dict[tuple[str, str], dict[str, Any]], more: Iterable[dict[str, Any]]) -> None:
-    """Add facts; those of a version say which one a model without any was."""
+    """Add facts; those without a version are of every version of their model."""
     for facts in more:
         name, version = _text(facts["name"]), _text(facts.get("version"))
-        if any(one == name and known["told_by"] == "list" for (one, _), known in models.items()):
+        same = {key: known for key, known in models.items() if key[0] == name}
+        if any(known["told_by"] == "list" for known in same.values()):
             facts["told_by"] = "list"
-        bare = models.pop((name, ""), {}) if version else {}
+        if same and not version:
+            for known in same.values():
+                known.update({**known, **facts, "version": known["version"]})
+            continue
+        bare = models.pop((name, ""), {})
         known = models.setdefault((name, version), {})
         known.update({**bare, **known, **facts, "name": name, "version": version})
         if len(models) > 4 * MODELS_MAX:
@@ -251,6 +260,8 @@ def _model(facts: dict[str, Any]) -> Model:
         elif fact == "state":
             word = _text(value).lower()
             told["state"] = STATES.get(word, word)
+        elif fact == "parameters" and isinstance(value, int):
+            told["parameters"] = count(value)
         elif fact in Model.__struct_fields__:
             told[fact] = _text(value)
     if not told.get("since_ns"):

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vedette.serving.asking import Method, Reply, request
 from vedette.serving.digests import Digests
 from vedette.serving.discovery import TIMEOUT_S
-from vedette.serving.inventory import Holder
+from vedette.serving.inventory import Holder, as_record, shown
 from vedette.serving.inventory_asking import Questions, siblings
 from vedette.serving.inventory_files import Files
-from vedette.serving.inventory_holder import Whose, group, holder
-from vedette.serving.inventory_watch import Watch
-from vedette.serving.listening import Listener, Listening, Process
+from vedette.serving.inventory_holder import Whose, age_s, group, holder
+from vedette.serving.inventory_watch import Seen, Watch
+from vedette.serving.listening import Listener, Process
+from vedette.serving.served import Served
 from vedette.serving.settings import ModelServersConfig
 
 
@@ -29,13 +31,15 @@ class Desk:
         config: ModelServersConfig,
         proc: str,
         state_dir: str,
+        *,
         whose: Whose,
+        is_ignored: Callable[[str], bool],
         clock: Callable[[], float],
     ) -> None:
         self._config = config
         self._proc = proc
         self._whose = whose
-        self._listening: Listening | None = None
+        self._is_ignored = is_ignored
         #: Who listened at the last look.
         self.listeners: list[Listener] = []
         self._watches: dict[str, Watch] = {}
@@ -58,17 +62,18 @@ class Desk:
         """Return what is known of the server at an endpoint."""
         found = self._watches.get(endpoint)
         if found is None:
-            questions = Questions(endpoint, _fetched, index=self._config.repository_index)
+            questions = Questions(
+                endpoint,
+                _fetched,
+                index=self._config.repository_index,
+                is_ignored=self._is_ignored,
+            )
             found = self._watches[endpoint] = Watch(endpoint, questions, self._files, self._held)
         return found
 
-    def look(self) -> None:
-        """Look who listens, where nobody else does."""
-        self._listening = self._listening or Listening(self._proc)
-        self.listeners = self._listening.look()
-
-    def know_processes(self, wall_ns: int) -> None:
+    def know_processes(self, listeners: list[Listener], wall_ns: int) -> None:
         """Find who has each endpoint, if not known yet, and where else that one listens."""
+        self.listeners = listeners
         groups: dict[int, int] = {}
 
         def group_of(pid: int) -> int:
@@ -81,11 +86,40 @@ class Desk:
             if watch.process is None and process is not None:
                 watch.take(process, wall_ns)
             mine, others = siblings(self.listeners, watch.process, group_of)
-            watch.questions.siblings, watch.questions.others = mine, others
+            watch.questions.siblings = [one for one in mine if not self._is_ignored(one)]
+            watch.questions.others = others
 
     def process_at(self, endpoint: str) -> Process | None:
         """Return who listens at an endpoint; None where that is not known."""
         return next((one.process for one in self.listeners if one.place == endpoint), None)
+
+    def is_younger(self, process: Process | None, seconds: float) -> bool:
+        """Say whether a process was started less than so long ago."""
+        age = None if process is None else age_s(process, self._proc)
+        return age is not None and age < seconds
+
+    def refresh(self, one: Served, now_s: float, wall_ns: int) -> list[str]:
+        """Look what a server serves; return what changed."""
+        if not self._config.inventory or one.who.adapter is None:
+            return []
+        watch = self.watch(one.endpoint)
+        seen = Seen(one.models, one.kv_tokens)
+        changes = watch.refresh(one.server, seen, now_s, wall_ns)
+        one.version = watch.inventory.version
+        return changes
+
+    def names(self, one: Served) -> list[str]:
+        """Return the names of a server's models, as it tells them, or as its page does."""
+        models = self.watch(one.endpoint).inventory.models
+        return [f"{x.name} {x.version}".strip() for x in models if x.is_served] or list(one.models)
+
+    def as_record(self, endpoint: str) -> dict[str, Any]:
+        """Return a server's inventory for a record."""
+        return as_record(self.watch(endpoint).inventory)
+
+    def shown(self, endpoint: str) -> dict[str, Any]:
+        """Return all of a server's inventory."""
+        return shown(self.watch(endpoint).inventory)
 
     def step(self) -> None:
         """Reckon digests a little further."""

@@ -22,7 +22,7 @@ from vedette.serving import files_headers as headers
 from vedette.serving.digests import HEAD_BYTES, Digests, Identity
 from vedette.serving.files import File, Listing, Root, file_of, listed, reason
 from vedette.serving.files_named import Named, absolute, named, root_of, snapshot
-from vedette.serving.inventory import Model, ModelFile
+from vedette.serving.inventory import Model, ModelFile, count
 from vedette.serving.listening import Process
 
 #: Settings of MLServer that are looked for; what was read of files that is kept.
@@ -201,7 +201,7 @@ class Files:
             facts.setdefault("base", "")
             facts["revision"] = listing.revision
         if numbers and "quantisation" not in facts:
-            facts.setdefault("parameters", _count(sum(numbers.values())))
+            facts.setdefault("parameters", count(sum(numbers.values())))
             facts.setdefault("dtype", numbers.most_common(1)[0][0].lower())
         given = {
             fact: value if fact == "trained_context" else str(value)
@@ -318,11 +318,3 @@ def _manifest(models: str, name: str) -> str:
     elif len(parts) == 2:
         parts = [_REGISTRY, *parts]
     return f"{models}/manifests/{'/'.join(parts)}/{tag or 'latest'}"
-
-
-def _count(number: int) -> str:
-    """Return a count of parameters as people write it: ``8.03B``."""
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
-    return str(number)

@@ -2,7 +2,7 @@
 
 Of an answer only the named fields are taken. LiteLLM and SGLang show keys and addresses beside
 them, which so never get further than the connection. All are GET but the index of the open
-inference protocol, which is a POST without a body that changes nothing
+inference protocol, which is a POST of an empty object that changes nothing
 (https://github.com/kserve/open-inference-protocol, extension "model repository"); it is asked only
 where the configuration allows it.
 
@@ -266,7 +266,6 @@ ASKS: dict[str, tuple[Ask, ...]] = {
             lists=True,
             given={"kind": "route"},
         ),
-        Ask("/openapi.json", engine={"version": "info.version"}, once=True),
     ),
     "infinity": (
         Ask("/models", "data.*", {"name": "id", "runtime": "backend"}, lists=True),

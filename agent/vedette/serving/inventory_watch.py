@@ -108,7 +108,11 @@ class Watch:
 
     def _listed(self, before: Sequence[Model], answers: Answers) -> list[Model]:
         """Return the models that are served, with those whose going is not certain yet."""
-        models = list(answers.models)
+        versioned = {one.name for one in before if one.version and one.told_by == "list"}
+        bare = {one.name for one in answers.models if not one.version} & versioned
+        # Of what was told with its version, this time only the name came.
+        models = [one for one in answers.models if one.version or one.name not in bare]
+        models += [one for one in before if one.name in bare and one.version]
         known = {one.key for one in models}
         listed = [one for one in before if one.told_by == "list" and one.key not in known]
         if not answers.complete:

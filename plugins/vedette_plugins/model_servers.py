@@ -15,7 +15,7 @@ from vedette_plugins._containers import SANDBOX, Names
 
 
 class HostModelServers(ModelServers):
-    """The same, with the names of this host's containers."""
+    """vLLM, SGLang, Triton, TorchServe, Ray Serve and others on this host."""
 
     def whose(self, cgroup: str) -> tuple[str, str]:
         """Return the unit and the container of a control group; empty where there is none."""

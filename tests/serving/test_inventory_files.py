@@ -281,7 +281,7 @@ def test_mlserver_has_models_in_its_folder_that_it_does_not_tell_of(
 
 def test_torchserve_has_archives_in_its_store(tmp_path: Path, servers: list[Server]) -> None:
     put(tmp_path / "store/tiny-2.0.mar")
-    servers.append(Server(tmp_path, "--model-store", "store"))
+    servers.append(Server(tmp_path, "org.pytorch.serve.ModelServer", "-s", "store", "-m", "x=y"))
     (model,) = looked(servers[0], "torchserve", Model("tiny", "2.0", root="tiny-2.0.mar"))
     assert [one.name for one in model.files] == ["tiny-2.0.mar"]
 

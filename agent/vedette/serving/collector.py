@@ -131,7 +131,7 @@ class ModelServers(Collector):
                 break
             told += self._read(one, risen)
         if risen:
-            self._note_risen(risen, now_s)
+            told += self._note_risen(risen, now_s)
         for one in list(self._served.values()):
             if one.up and not self._is_late(now_s):
                 self._refresh(one)
@@ -226,12 +226,15 @@ class ModelServers(Collector):
         """Take up a server; one that is new where another was is a restart."""
         url = found.url
         again = self._gone_s.pop(url, None) is not None
-        if url in self._served:
+        before = self._served.get(url)
+        if before is not None:
             self._drop(url)
         if len(self._served) >= SERVERS_MAX:
             log.warning("model server left out, there are too many url=%s", url)
             return
         served = self._take(url, found.candidate.server, now_s, has_page=found.has_page)
+        if before is not None:
+            served.who = before.who  # until its page says who it is now
         log.info("model server found url=%s why=%r", url, found.candidate.why)
         process = found.listener.process
         watch = self.desk.watch(served.endpoint)
@@ -304,11 +307,11 @@ class ModelServers(Collector):
         if said.restarted or said.returned:
             risen[one.endpoint] = "was restarted" if said.restarted else "answers again"
 
-    def _note_risen(self, risen: Mapping[str, str], now_s: float) -> None:
+    def _note_risen(self, risen: Mapping[str, str], now_s: float) -> Iterator[Observation]:
         """Say of servers that came back whether they were started again.
 
         Counters and answers tell it at once, processes only at the next look: so it is looked now,
-        that it is told once.
+        that it is told once. Yields what was read of those that took another's place.
         """
         before = {place: self.desk.watch(place).process for place in risen}
         self._look(now_s)
@@ -321,6 +324,9 @@ class ModelServers(Collector):
                 words = "was started again"
                 watch.take(process, self.wall_ns())
             self._changed.setdefault(place, []).insert(0, words)
+        for one in list(self._served.values()):
+            if one.is_new:
+                yield from self._read(one, {})
 
     def _refresh(self, one: Served) -> None:
         """Look what it serves."""

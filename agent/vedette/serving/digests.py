@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 FILE_NAME = "digests.json"
 #: What is read at once, and the time of CPU that one step takes at most.
-PIECE, CPU_S = 1 << 20, 0.025
+PIECE, CPU_S = 1 << 18, 0.025
 #: Bytes of the first piece, of which a digest is made at once.
 HEAD_BYTES = 1 << 20
 #: Steps that were left out are not made up for.

@@ -140,6 +140,8 @@ class Discovery:
     def _ask(self, one: Candidate, asked: Asked, now_s: float) -> Found | None:
         asked.why = "it has no page of metrics by itself" if not one.paths else ""
         forbidden = False
+        # Without paths nobody knows yet whether HTTP is spoken there.
+        speaks = not one.paths
         page = ""
         for path in one.paths:
             url = f"http://{one.listener.place}{path}"
@@ -149,14 +151,16 @@ class Discovery:
             except NoPage as error:
                 asked.why = str(error)
                 forbidden = forbidden or error.status in _FORBIDDEN
+                speaks = speaks or bool(error.status)
                 continue
+            speaks = True
             if self._is_wanted(answer, one):
                 return Found(url, one)
             page = page or url
             asked.why = "its page is none of a model server that is known"
         # A server's page may be on another of its ports, which may not be open yet.
         is_early = bool(one.server and one.paths) and asked.pause_s <= FIRST_PAUSE_S
-        if one.info and not forbidden and not is_early:
+        if one.info and speaks and not forbidden and not is_early:
             asked.requests += len(one.info[:INFO_MAX])
             told = self._confirm(one)
             if told:

@@ -18,9 +18,9 @@ from vedette.serving.listening import Process
 ARGUMENTS_BYTES, ENVIRONMENT_BYTES = 64 << 10, 256 << 10
 NAMED_MAX = 16
 
-#: Options that name a model, a folder of models, or an adapter, by server; "" for all of them.
-#: Sources: each project's ``--help``.
-_MODEL = ("--model", "--model-path", "--model_path", "--model-id", "-m")
+#: Options that name a model or a folder of models, by server; "" for all of them.
+#: Sources: each project's ``--help``; TorchServe's launcher hands its own to Java as ``-s``.
+_MODEL = ("--model", "--model-path", "--model_path", "--model-id")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "vllm": ("--model",),
     "sglang": ("--model-path", "--model"),
@@ -30,7 +30,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "lmdeploy": ("--model-path",),
     "llama.cpp": ("-m", "--model", "--mmproj", "-mm"),
     "triton": ("--model-repository", "--model-store"),
-    "torchserve": ("--model-store",),
+    "torchserve": ("--model-store", "--model_store", "-s", "-ms"),
     "tf-serving": ("--model_base_path",),
     "kserve": ("--model_dir", "--model-dir", "--model_id"),
     "infinity": ("--model-id", "--model-name-or-path"),

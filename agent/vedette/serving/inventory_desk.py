@@ -17,10 +17,14 @@ from vedette.serving.inventory import Holder, as_record, shown
 from vedette.serving.inventory_asking import Questions, siblings
 from vedette.serving.inventory_files import Files
 from vedette.serving.inventory_holder import Whose, age_s, group, holder
+from vedette.serving.inventory_kept import Kept
 from vedette.serving.inventory_watch import Seen, Watch
 from vedette.serving.listening import Listener, Process
 from vedette.serving.served import Served
 from vedette.serving.settings import ModelServersConfig
+
+#: What is known is kept so often, and at the end.
+SAVE_S = 120.0
 
 
 class Desk:
@@ -45,6 +49,10 @@ class Desk:
         self._watches: dict[str, Watch] = {}
         self._digests: Digests | None = None
         self._files: Files | None = None
+        self._kept = Kept(Path(state_dir) if state_dir else None)
+        self._before = self._kept.load() if config.inventory else {}
+        self._saved_s = clock()
+        self._clock = clock
         if config.inventory:
             if config.digests == "on":
                 directory = Path(state_dir) if state_dir else None
@@ -68,7 +76,9 @@ class Desk:
                 index=self._config.repository_index,
                 is_ignored=self._is_ignored,
             )
-            found = self._watches[endpoint] = Watch(endpoint, questions, self._files, self._held)
+            found = self._watches[endpoint] = Watch(
+                endpoint, questions, self._files, self._held, self._before.pop(endpoint, None)
+            )
         return found
 
     def know_processes(self, listeners: list[Listener], wall_ns: int) -> None:
@@ -122,9 +132,11 @@ class Desk:
         return shown(self.watch(endpoint).inventory)
 
     def step(self) -> None:
-        """Reckon digests a little further."""
+        """Reckon digests a little further; keep what is known now and then."""
         if self._digests is not None:
             self._digests.step()
+        if self._config.inventory and self._clock() - self._saved_s >= SAVE_S:
+            self._save()
 
     def forget(self, endpoint: str) -> None:
         """Let go of a server."""
@@ -133,9 +145,17 @@ class Desk:
             watch.close()
 
     def close(self) -> None:
-        """Let go of files, and save what was reckoned."""
+        """Let go of files, and save what is known."""
         if self._digests is not None:
             self._digests.close()
+        if self._config.inventory:
+            self._save()
+
+    def _save(self) -> None:
+        self._saved_s = self._clock()
+        # Those that were not found yet are still known.
+        known = {place: one.inventory for place, one in self._watches.items()}
+        self._kept.save({**self._before, **known})
 
     def _held(self, process: Process, wall_ns: int) -> Holder:
         return holder(process, wall_ns, self._proc, self._whose)

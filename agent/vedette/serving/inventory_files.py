@@ -234,9 +234,9 @@ class Files:
             return known
         real, base = file.identity.path, file.name.rpartition("/")[2]
         try:
-            head = root.read(real, HEAD_BYTES) if self._how != "off" else root.read(real, 16)
-            if self._how == "off" and base in _DESCRIBES:
-                head = root.read(real, headers.JSON_BYTES)
+            head = b""
+            if self._how != "off" or base in _DESCRIBES:
+                head = root.read(real, HEAD_BYTES)
             read = self._understood(root, file, base, head, number)
         except OSError:
             read = Read()

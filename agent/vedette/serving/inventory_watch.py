@@ -30,7 +30,10 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """One server. ``files`` is None where they are not looked at; one thread."""
+    """One server. ``files`` is None where they are not looked at; one thread.
+
+    ``before`` is what an earlier run of the agent knew.
+    """
 
     def __init__(
         self,
@@ -38,10 +41,11 @@ class Watch:
         questions: Questions,
         files: Files | None,
         held: Callable[[Process, int], Holder],
+        before: Inventory | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.questions = questions
-        self.inventory = Inventory()
+        self.inventory = before or Inventory()
         self.process: Process | None = None
         self._files = files
         self._held = held
@@ -74,10 +78,8 @@ class Watch:
             self.inventory = msgspec.structs.replace(
                 self.inventory, models=self._files.again(self.inventory.models)
             )
-        if not self._began:
-            self._began = True
-            return []
-        return changes(before, self.inventory)
+        self._began = True
+        return changes(before, self.inventory) if before.server == server else []
 
     def close(self) -> None:
         """Let go of what is kept for it."""
@@ -91,7 +93,8 @@ class Watch:
         names = tuple(one.partition(" ")[0] for one in seen.models)
         answers = self.questions.round(server, names, now_s)
         models = self._listed(before.models, answers)
-        models += _only_seen(models, seen.models, before.models)
+        if not answers.complete:
+            models += _only_seen(models, seen.models)
         models, notes = self._with_files(server, models, now_s)
         models = self._dated(models, before.models, wall_ns)
         self.inventory = Inventory(
@@ -164,9 +167,7 @@ class Watch:
         return dated
 
 
-def _only_seen(
-    models: Sequence[Model], seen: Iterable[str], before: Sequence[Model]
-) -> list[Model]:
+def _only_seen(models: Sequence[Model], seen: Iterable[str]) -> list[Model]:
     """Return what a page alone names: a name that no answer lists."""
     names = {one.name for one in models} | {f"{one.name} {one.version}".strip() for one in models}
     found = []

@@ -119,6 +119,11 @@ class Served:
         return self.who.server
 
     @property
+    def is_new(self) -> bool:
+        """Whether it was not read yet."""
+        return not self.since_ns and not self._failures
+
+    @property
     def title(self) -> str:
         """What it is, for a person."""
         adapter = self.who.adapter

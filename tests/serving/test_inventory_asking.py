@@ -135,6 +135,29 @@ def test_no_key_of_a_gateway_is_kept() -> None:
     assert found.models[0] == Model("mock-gpt", kind="route", root="openai/mock-gpt")
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://user:pa55@host/m.mar?sig=0123", "https://host/m.mar"),
+        ("s3://bucket/m.mar#token", "s3://bucket/m.mar"),
+        ("/srv/models/m?.mar", "/srv/models/m?.mar"),
+    ],
+)
+def test_credentials_of_an_address_are_not_kept(url: str, told: str) -> None:
+    body = {"/models": {"models": [{"modelName": "m", "modelUrl": url}]}}
+    found = Questions("h:8081", Site(**body).fetch, index=False).round("torchserve", (), 0.0)
+    assert found.models[0].root == told
+
+
+def test_a_secret_in_a_reason_is_masked() -> None:
+    secret = "hf_abcdefghijklmnopqrstuvwxyz0123"
+    body = recorded("mlserver")
+    body["POST /v2/repository/index"][0]["reason"] = f"401 for token={secret}"
+    found = Questions("h:8080", Site(**body).fetch, index=True).round("mlserver", (), 0.0)
+    assert found.models[0].reason.startswith("401")
+    assert secret not in found.models[0].reason
+
+
 def test_a_list_is_asked_for_only_where_that_is_allowed() -> None:
     site = Site(**recorded("mlserver"))
     questions = Questions("127.0.0.1:8082", site.fetch, index=False)

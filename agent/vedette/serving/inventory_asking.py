@@ -20,6 +20,7 @@ import msgspec
 
 from vedette.serving.asking import Method, Reply
 from vedette.serving.inventory import MODELS_MAX, TEXT_MAX, Model, count
+from vedette.serving.inventory_holder import masked
 from vedette.serving.inventory_table import ASKS, STATES, UNNAMED, Ask
 from vedette.serving.listening import Listener, Process
 from vedette.serving.recognise import Info, at
@@ -35,6 +36,10 @@ _FORBIDDEN = (401, 403)
 _NOTHING = frozenset({"", "None", "null", "none", "unknown", "N/A"})
 #: Facts of a model that are its numbers.
 _NUMBERS = frozenset({"context", "trained_context"})
+#: What may be secret of an address: who asks, and all after the path.
+_CREDENTIALS = re.compile(
+    r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]*@|(?<=[^\s?#])[?#][^\s\"']*", re.IGNORECASE
+)
 
 Fetch = Callable[[str, str, Method], Reply]
 
@@ -260,6 +265,8 @@ def _model(facts: dict[str, Any]) -> Model:
         elif fact == "state":
             word = _text(value).lower()
             told["state"] = STATES.get(word, word)
+        elif fact == "reason":
+            told["reason"] = masked(_text(value))
         elif fact == "parameters" and isinstance(value, int):
             told["parameters"] = count(value)
         elif fact in Model.__struct_fields__:
@@ -300,7 +307,11 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
-    return "".join(one if one.isprintable() else " " for one in text[:TEXT_MAX]).strip()
+    if "://" in text:
+        # Where something was loaded from is told, and not with whose credentials or signature.
+        text = _CREDENTIALS.sub(r"\1", text[: 8 * TEXT_MAX])
+    shown = (one if one.isprintable() else " " for one in text[:TEXT_MAX])
+    return "".join(shown).strip()
 
 
 def _number(value: object) -> int:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
 
 from vedette.serving.inventory import Holder
 from vedette.serving.listening import Process
+
+if TYPE_CHECKING:
+    from vedette.redact.redactor import Redactor
 
 COMMAND_MAX = 400
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -27,7 +32,7 @@ def holder(process: Process, wall_ns: int, proc: str, whose: Whose) -> Holder:
         process.pid,
         started_ns(process, wall_ns, proc),
         process.name,
-        masked(process.command),
+        command_of(process.command),
         unit,
         container,
     )
@@ -74,11 +79,21 @@ def group(pid: int, proc: str) -> int:
         return 0
 
 
-def masked(command: tuple[str, ...]) -> str:
+def command_of(words: tuple[str, ...]) -> str:
     """Return a command line as text, with what looks like a secret masked."""
-    # The rules take time to compile, and are wanted once for each start of a server.
+    shown = [one if one and not re.search(r"\s", one) else repr(one) for one in words]
+    text = masked(" ".join(shown)[: 4 * COMMAND_MAX])
+    return text if len(text) <= COMMAND_MAX else f"{text[: COMMAND_MAX - 1]}…"
+
+
+def masked(text: str) -> str:
+    """Return a text with what looks like a secret masked."""
+    return _redactor().redact_text(text) if text else ""
+
+
+@cache
+def _redactor() -> Redactor:
+    # The rules take time to compile: only where there is a server.
     from vedette.redact.redactor import Redactor
 
-    words = [one if one and not re.search(r"\s", one) else repr(one) for one in command]
-    text = Redactor().redact_text(" ".join(words)[: 4 * COMMAND_MAX])
-    return text if len(text) <= COMMAND_MAX else f"{text[: COMMAND_MAX - 1]}…"
+    return Redactor()

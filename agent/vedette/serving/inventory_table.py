@@ -72,6 +72,8 @@ def _protocol(name: str, *ports: int) -> tuple[Ask, ...]:
             ports=ports,
             lists=True,
             method="POST",
+            # Triton names what is in its repository and not loaded, without more.
+            given={"state": "unloaded"},
         ),
         Ask(
             "/v2/models/{name}",

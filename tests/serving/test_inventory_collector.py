@@ -391,3 +391,18 @@ def test_inventories_that_cannot_be_read_are_begun_anew(
     child.say(**vllm())
     child.start()
     assert Run(child, monkeypatch).tick() == []
+
+
+def test_another_process_behind_the_same_page_is_a_start(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child.say(**vllm())
+    child.start()
+    url = f"http://127.0.0.1:{child.port}/metrics"
+    run = Run(child, monkeypatch, discover="off", pages=(url,))
+    run.tick()
+    child.end()
+    child.start()  # its counters are as they were
+    events = [text for _ in range(8) for text in run.tick()]
+    assert events == [f"vLLM 0.32.0 on 127.0.0.1:{child.port} was started again"]
+    assert run.server["inventory"]["holder"]["pid"] == child.child.pid  # type: ignore[union-attr]

@@ -131,7 +131,9 @@ class ModelServers(Collector):
                 break
             told += self._read(one, risen)
         if risen:
-            told += self._note_risen(risen, now_s)
+            self._look(now_s)
+            told += [x for one in self._fresh() for x in self._read(one, {})]
+        self._note_starts(risen)
         for one in list(self._served.values()):
             if one.up and not self._is_late(now_s):
                 self._refresh(one)
@@ -307,26 +309,28 @@ class ModelServers(Collector):
         if said.restarted or said.returned:
             risen[one.endpoint] = "was restarted" if said.restarted else "answers again"
 
-    def _note_risen(self, risen: Mapping[str, str], now_s: float) -> Iterator[Observation]:
-        """Say of servers that came back whether they were started again.
+    def _note_starts(self, risen: Mapping[str, str]) -> None:
+        """Say of servers that answer whether they were started again, once.
 
-        Counters and answers tell it at once, processes only at the next look: so it is looked now,
-        that it is told once. Yields what was read of those that took another's place.
+        That its counters begin anew, or that it answers again, is seen at once, another process
+        only at a look: so it was looked after such a thing. Of one that does not answer yet it is
+        said when it does.
         """
-        before = {place: self.desk.watch(place).process for place in risen}
-        self._look(now_s)
-        for place, words in risen.items():
+        for one in self._served.values():
+            place = one.endpoint
+            words = risen.get(place, "")
             watch, process = self.desk.watch(place), self.desk.process_at(place)
-            watch.hasten()
-            if any("started" in text for text in self._changed.get(place, ())):
-                continue
-            if process is not None and before[place] not in (None, process):
+            if one.up and watch.process is not None and process not in (None, watch.process):
                 words = "was started again"
                 watch.take(process, self.wall_ns())
-            self._changed.setdefault(place, []).insert(0, words)
-        for one in list(self._served.values()):
-            if one.is_new:
-                yield from self._read(one, {})
+            if words:
+                watch.hasten()
+            if words and not any("started" in text for text in self._changed.get(place, ())):
+                self._changed.setdefault(place, []).insert(0, words)
+
+    def _fresh(self) -> list[Served]:
+        """Return the servers that were not read yet."""
+        return [one for one in self._served.values() if one.is_new]
 
     def _refresh(self, one: Served) -> None:
         """Look what it serves."""

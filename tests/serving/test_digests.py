@@ -163,3 +163,40 @@ def test_a_state_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
     run(digests, clock, 3)
     assert digests.get(one) == sha256
     digests.close()
+
+
+def cached(path: Path) -> int:
+    """Return how many pieces of a file begin in the page cache; a probe may bring one in."""
+    descriptor = os.open(path, os.O_RDONLY)
+    # Random: what is asked for here is not read ahead for others.
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+    found = 0
+    for at in range(0, path.stat().st_size, PIECE):
+        try:
+            found += os.preadv(descriptor, [bytearray(16)], at, os.RWF_NOWAIT) > 0
+        except BlockingIOError:
+            continue
+    os.close(descriptor)
+    return found
+
+
+def forget(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(descriptor)
+
+
+def test_the_page_cache_is_as_it_was(tmp_path: Path) -> None:
+    clock = Clock()
+    made = {name: written(tmp_path / name, 8 * PIECE) for name in ("warm", "cold", "probe")}
+    for name in ("cold", "probe"):
+        forget(tmp_path / name)
+    if cached(tmp_path / "probe") or not cached(tmp_path / "warm"):
+        pytest.skip("this file system keeps all, or nothing")
+    digests = Digests(None, 64 << 20, clock)
+    digests.want((one, one.path) for one, _ in made.values())
+    run(digests, clock, 10)
+    assert [digests.get(one) for one, _ in made.values()] == [x for _, x in made.values()]
+    assert cached(tmp_path / "warm") > 0
+    assert cached(tmp_path / "cold") == 0

@@ -177,14 +177,22 @@ def inventories(site: Site, running: list[Running]) -> None:
                 one.toy.name,
                 one.version(),
                 known.get("version", "-"),
+                _agrees(one.version(), known.get("version", ""), one.toy.name),
                 "; ".join(f"{x['name']} {x.get('version', '')}".strip() for x in models) or "-",
                 f"{len(files)}, {sum(bool(x.get('sha256')) for x in files)} with a digest",
                 known.get("holder", {}).get("pid", "-"),
                 ", ".join(f"{path}: {end}" for path, end in known.get("asked", {}).items()),
             )
         )
-    heads = ("server", "installed", "told", "models", "files", "pid", "asked")
+    heads = ("server", "installed", "told", "agrees", "models", "files", "pid", "asked")
     say("\ninventories\n" + table(rows, heads))
+
+
+def _agrees(installed: str, told: str, name: str) -> str:
+    """Say whether a release is the one that is installed; PyTriton brings a Triton of its own."""
+    if not told:
+        return "untold"
+    return "yes" if told == installed else "Triton's" if name == "pytriton" else "NO"
 
 
 def counted(site: Site, running: list[Running]) -> None:

@@ -1,6 +1,7 @@
 """Collector ``model_servers``: every model server on this host, found by itself, in one vocabulary.
 
-Each 30 s it is looked who listens (``discovery``), each 10 s every server found is read. Servers
+Each 30 s it is looked who listens (``discovery``; at the next tick where a look ended before all
+were asked), each 10 s every server found is read. Servers
 are read one after the other, those that answer first; one that hangs costs its time limit, and is
 then asked at each third tick only. What they serve is asked each 30 s (``inventory_watch``). All
 that changed at one server at one tick is one event: a restart that brought another model is one
@@ -122,7 +123,8 @@ class ModelServers(Collector):
         now_s = self.monotonic()
         self._began_s = min(self._began_s, now_s)
         self._changed = {}
-        if now_s - self._look_s >= LOOK_S:
+        unfinished = self._discovery is not None and self._discovery.is_unfinished
+        if unfinished or now_s - self._look_s >= LOOK_S:
             self._look(now_s)
         told: list[Observation] = []
         risen: dict[str, str] = {}
@@ -151,7 +153,7 @@ class ModelServers(Collector):
         discovery = self._discovery
         return {
             "discover": self.config.discover,
-            "servers": [_shown(one, self.desk) for one in list(self._served.values())],
+            "servers": [self.desk.shown(one) for one in list(self._served.values())],
             "digests_left": self._desk.left_bytes if self._desk is not None else 0,
             "proposed": dict(self._proposed),
             "refused": dict(discovery.refused) if discovery is not None else {},
@@ -380,21 +382,3 @@ class ModelServers(Collector):
         yield self.up(float(one.up), *place)
         yield self.silence(0.0 if one.up else now_s - one.page_s, *place)
         yield self.missing(len(one.missing), *place)
-
-
-def _shown(one: Served, desk: Desk) -> Mapping[str, Any]:
-    return {
-        "endpoint": one.endpoint,
-        "server": one.server,
-        "title": one.title,
-        "up": one.up,
-        "reason": one.reason,
-        "since": one.since_ns,
-        "models": desk.names(one),
-        "confidence": one.who.confidence,
-        "evidence": list(one.who.evidence),
-        "missing": list(one.missing),
-        "blind": list(one.blind),
-        "cut": one.cut,
-        "inventory": desk.shown(one.endpoint),
-    }

@@ -89,6 +89,8 @@ class Discovery:
         self._confirm = confirm
         #: Who listened at the last look.
         self.listeners: list[Listener] = []
+        #: The last look ended at its bounds before all were asked that are due.
+        self.is_unfinished = False
         self.found: dict[str, Found] = {}
         #: What was asked and is none, by its place, with the reason.
         self.refused: dict[str, str] = {}
@@ -97,6 +99,7 @@ class Discovery:
     def look(self, now_s: float) -> tuple[list[Found], list[Found]]:
         """Return what came and what went since the last look; ``now_s`` is monotonic."""
         self.listeners = self._listening.look()
+        self.is_unfinished = False
         candidates = [
             one
             for listener in self.listeners
@@ -118,6 +121,7 @@ class Discovery:
             if key in known or one.listener.process in owners or asked.due_s > now_s:
                 continue
             if left <= 0 or self._clock() >= ends_s:
+                self.is_unfinished = True
                 break
             before = asked.requests
             new = self._ask(one, asked, now_s)

@@ -127,9 +127,23 @@ class Desk:
         """Return a server's inventory for a record."""
         return as_record(self.watch(endpoint).inventory)
 
-    def shown(self, endpoint: str) -> dict[str, Any]:
-        """Return all of a server's inventory."""
-        return shown(self.watch(endpoint).inventory)
+    def shown(self, one: Served) -> dict[str, Any]:
+        """Return all that is known of a server, for JSON."""
+        return {
+            "endpoint": one.endpoint,
+            "server": one.server,
+            "title": one.title,
+            "up": one.up,
+            "reason": one.reason,
+            "since": one.since_ns,
+            "models": self.names(one),
+            "confidence": one.who.confidence,
+            "evidence": list(one.who.evidence),
+            "missing": list(one.missing),
+            "blind": list(one.blind),
+            "cut": one.cut,
+            "inventory": shown(self.watch(one.endpoint).inventory),
+        }
 
     def step(self) -> None:
         """Reckon digests a little further; keep what is known now and then."""

@@ -89,6 +89,7 @@ def transcript(site: Site, running: list[Running]) -> None:
         counted(site, running)
         cost(site)
         killed(site, running, witness)
+        restarted(site, running, witness)
         redeployed(site, running, witness)
         flooded(site, running)
         cost(site)
@@ -279,6 +280,21 @@ def killed(site: Site, running: list[Running], witness: Witness) -> None:
     ours = {x["id"] for x in mine()}
     others = [x["title"] for x in site.incidents() if x["id"] not in known | ours]
     say(f"  other incidents meanwhile: {others}")
+
+
+def restarted(site: Site, running: list[Running], witness: Witness) -> None:
+    """Start servers again at once, as a deployment does, and count the events that tell it."""
+    for one in [x for x in running if x.toy.name in ("mlserver", "torchserve", "litserve")]:
+        place = endpoint(one, site)
+        began = time.monotonic()
+        one.end()
+        one.start()
+        time.sleep(6 * WINDOW_S)
+        events = [text for text in witness.since(began) if place in text]
+        starts = [text for text in events if "started" in text or "again" in text]
+        verdict = "yes" if len(starts) == 1 else "NO"
+        say(f"\n{one.toy.name} is started again at once (took {one.took_s:.1f} s): {events}")
+        say(f"  one restart is one event: {verdict}")
 
 
 def redeployed(site: Site, running: list[Running], witness: Witness) -> None:

@@ -42,11 +42,12 @@ M = Model("m", "1")
         (M, (M, Model("m", "2")), ["serves m 2"]),
         (M, (M, Model("a", kind="adapter", base="m")), ["loaded adapter a of m"]),
         ((M, Model("a", kind="adapter")), M, ["unloaded adapter a"]),
-        (Model("m", context=4096), Model("m", context=8192), ["context length of m: 4096 → 8192"]),
+        (Model("m", context=4096), Model("m", context=8192),
+         ["changed context length of m: 4096 → 8192"]),
         (Model("m", revision="a" * 40), Model("m", revision="b" * 40),
-         ["revision of m: aaaaaaaaaaaa… → bbbbbbbbbbbb…"]),
+         ["changed revision of m: aaaaaaaaaaaa… → bbbbbbbbbbbb…"]),
         (Model("m", state="ready"), Model("m", state="unavailable", reason="no GPU"),
-         ["m is unavailable and was ready (no GPU)"]),
+         ["has m unavailable, which was ready (no GPU)"]),
         # What is only known now, or is not at the moment, is no change.
         (Model("m"), Model("m", context=8192, quantisation="awq"), []),
         (Model("m", quantisation="awq"), Model("m"), []),
@@ -72,9 +73,9 @@ def with_file(sha256: str = "", head: str = "h", size: int = 7, mtime_ns: int = 
 
 
 def test_other_files_under_the_same_name_are_a_change() -> None:
-    assert said(with_file(head="a"), with_file(head="b")) == ["other files of m: model.bin"]
-    assert said(with_file("x"), with_file("y")) == ["other files of m: model.bin"]
-    assert said(with_file(size=7), with_file(size=8)) == ["other files of m: model.bin"]
+    assert said(with_file(head="a"), with_file(head="b")) == ["changed files of m: model.bin"]
+    assert said(with_file("x"), with_file("y")) == ["changed files of m: model.bin"]
+    assert said(with_file(size=7), with_file(size=8)) == ["changed files of m: model.bin"]
 
 
 def test_a_file_that_was_only_touched_or_is_reckoned_now_is_no_change() -> None:

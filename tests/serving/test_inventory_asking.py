@@ -121,7 +121,7 @@ def test_a_model_of_a_repository_that_is_loaded_later_is_told() -> None:
     assert before.models[0].state == "unloaded"
     body["POST /v2/repository/index"][0].update(version="1", state="READY")
     after = Inventory(models=questions.round("triton", (), 30.0).models)
-    assert changes(before, after) == ["m 1 is ready and was unloaded"]
+    assert changes(before, after) == ["has m 1 ready, which was unloaded"]
 
 
 def test_ollama_tells_digests_and_what_is_loaded() -> None:

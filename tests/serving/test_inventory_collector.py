@@ -180,9 +180,9 @@ def test_the_record_has_the_inventory(child: Child, monkeypatch: pytest.MonkeyPa
     assert record.attributes["vedette.model.names"] == ["tiny"]
     child.say(**vllm(context=1024))
     (text,) = run.tick(40)
-    assert text.endswith("context length of tiny: 512 → 1024")
+    assert text.endswith("changed context length of tiny: 512 → 1024")
     assert run.records[0].attributes["vedette.model.changes"] == [
-        "context length of tiny: 512 → 1024"
+        "changed context length of tiny: 512 → 1024"
     ]
 
 
@@ -248,7 +248,7 @@ def test_other_files_under_the_same_name_are_an_event(
     (folder / "model.safetensors").write_bytes(b"WEIGHTS")
     events = [text for _ in range(60) for text in run.tick()]
     here = f"vLLM 0.32.0 on 127.0.0.1:{child.port}"
-    assert events == [f"{here} other files of tiny: model.safetensors"]
+    assert events == [f"{here} changed files of tiny: model.safetensors"]
 
 
 def test_a_first_request_is_no_event(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,14 +198,14 @@ def _differences(old: Model, new: Model) -> Iterator[str]:
     for field, words in _TELLING:
         was, now = getattr(old, field), getattr(new, field)
         if was and now and was != now:
-            yield f"{words} of {new.name}: {_short(was)} → {_short(now)}"
+            yield f"changed {words} of {new.name}: {_short(was)} → {_short(now)}"
     if old.state != new.state and not {old.state, new.state} & _ROUTINE:
         because = f" ({new.reason[:60]})" if new.reason and new.state != "ready" else ""
-        yield f"{new.title} is {new.state} and was {old.state}{because}"
+        yield f"has {new.title} {new.state}, which was {old.state}{because}"
     names = different(old.files, new.files) if old.path == new.path else []
     if names:
         more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
-        yield f"other files of {new.name}: {', '.join(names[:NAMED_MAX])}{more}"
+        yield f"changed files of {new.name}: {', '.join(names[:NAMED_MAX])}{more}"
 
 
 def different(old: Sequence[ModelFile], new: Sequence[ModelFile]) -> list[str]:

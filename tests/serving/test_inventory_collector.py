@@ -406,3 +406,23 @@ def test_another_process_behind_the_same_page_is_a_start(
     events = [text for _ in range(8) for text in run.tick()]
     assert events == [f"vLLM 0.32.0 on 127.0.0.1:{child.port} was started again"]
     assert run.server["inventory"]["holder"]["pid"] == child.child.pid  # type: ignore[union-attr]
+
+
+def test_a_package_that_is_upgraded_is_no_release_before_a_restart(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = child.folder / "env/lib/python3.12/site-packages"
+    (site / "litserve-1.0.dist-info").mkdir(parents=True)
+    child.arguments = (f"{child.folder}/env/lib/python3.12/site-packages", "litserve")
+    page = str(PAGES / "litserve-0.2.19/page.2.prom")
+    child.say(**{"/metrics": page, "/info": {"server": {"devices": ["cpu"]}}})
+    child.start()
+    run = Run(child, monkeypatch)
+    run.tick()
+    assert run.server["title"] == "LitServe 1.0"
+    (site / "litserve-1.0.dist-info").rename(site / "litserve-2.0.dist-info")
+    assert [text for _ in range(40) for text in run.tick()] == []
+    child.end()
+    child.start()
+    (event,) = [text for _ in range(8) for text in run.tick()]
+    assert event.endswith("was started again; is release 2.0 and was 1.0")

@@ -1,7 +1,7 @@
 """Read from a process what it has named of models: paths and names in its arguments.
 
-Whatever else a process has open or could open is not looked at. Of its environment four kinds of
-variables are kept, those that say where a cache or a store of models is; the rest is neither kept
+Whatever else a process has open or could open is not looked at. Of its environment those variables
+are kept that say where a cache or a store of models, or its programs, are; the rest is neither kept
 nor told.
 """
 
@@ -50,7 +50,7 @@ _ADAPTERS = ("--lora-modules", "--lora-paths", "--lora", "--lora-adapters")
 _REVISIONS = ("--revision", "--model-revision")
 _NAMES = ("--served-model-name", "--model_name", "--model-name", "--alias", "-a")
 _VARIABLES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "OLLAMA_MODELS",
-              "HOME", "XDG_CACHE_HOME")  # fmt: skip
+              "HOME", "XDG_CACHE_HOME", "PATH", "VIRTUAL_ENV")  # fmt: skip
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+|[\w-]+")
 _OWN_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -69,6 +69,8 @@ class Named(msgspec.Struct, frozen=True):
     hub: str = ""
     ollama: str = ""
     note: str = ""
+    words: tuple[str, ...] = ()
+    variables: dict[str, str] = {}
 
 
 def named(process: Process, server: str, proc: str = "/proc") -> Named:
@@ -100,6 +102,8 @@ def named(process: Process, server: str, proc: str = "/proc") -> Named:
         hub,
         ollama,
         note,
+        tuple(words),
+        variables,
     )
 
 

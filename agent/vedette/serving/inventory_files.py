@@ -22,6 +22,7 @@ from vedette.serving import files_headers as headers
 from vedette.serving.digests import HEAD_BYTES, Digests, Identity
 from vedette.serving.files import File, Listing, Root, file_of, listed, reason
 from vedette.serving.files_named import Named, absolute, named, root_of, snapshot
+from vedette.serving.files_release import release
 from vedette.serving.inventory import Model, ModelFile, count
 from vedette.serving.listening import Process
 
@@ -51,6 +52,9 @@ class Files:
         self._proc = proc
         self._read: OrderedDict[Identity, Read] = OrderedDict()
         self._wanted: dict[str, dict[Identity, str]] = {}
+        #: Releases that packages told, by endpoint, when the process was seen first: what is
+        #: installed later is not what runs.
+        self._releases: dict[str, tuple[Process, str]] = {}
 
     def look(
         self, endpoint: str, server: str, process: Process, models: Sequence[Model]
@@ -63,6 +67,9 @@ class Files:
         said = named(process, server, self._proc)
         if trouble:
             return tuple(models), trouble
+        if self._releases.get(endpoint, (None, ""))[0] != process:
+            told = release(root, server, said.words, said.variables)
+            self._releases[endpoint] = process, told
         wanted: dict[Identity, str] = {}
         found = []
         for model in self._settled(root, server, said, models):
@@ -87,8 +94,13 @@ class Files:
             for one in models
         )
 
+    def release(self, endpoint: str) -> str:
+        """Return the release that a server's package tells; empty where there is none."""
+        return self._releases.get(endpoint, (None, ""))[1]
+
     def forget(self, endpoint: str) -> None:
         """Let go of a server's files."""
+        self._releases.pop(endpoint, None)
         if self._wanted.pop(endpoint, None) is not None:
             self._want()
 

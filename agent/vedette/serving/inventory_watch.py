@@ -97,9 +97,10 @@ class Watch:
             models += _only_seen(models, seen.models)
         models, notes = self._with_files(server, models, now_s)
         models = self._dated(models, before.models, wall_ns)
+        packaged = self._files.release(self.endpoint) if self._files is not None else ""
         self.inventory = Inventory(
             server,
-            answers.version or (before.version if before.server == server else ""),
+            answers.version or packaged or (before.version if before.server == server else ""),
             tuple(models[:MODELS_MAX]),
             answers.complete or before.complete,
             answers.kv_tokens or seen.kv_tokens,

@@ -237,7 +237,7 @@ class ModelServers(Collector):
             log.warning("model server left out, there are too many url=%s", url)
             return
         served = self._take(url, found.candidate.server, now_s, has_page=found.has_page)
-        if before is not None:
+        if before is not None and found.candidate.server in ("", before.server):
             served.who = before.who  # until its page says who it is now
         log.info("model server found url=%s why=%r", url, found.candidate.why)
         process = found.listener.process
@@ -268,7 +268,7 @@ class ModelServers(Collector):
         served = self._served[url] = Served(
             endpoint,
             fetch,
-            lambda: watch.questions.infos(server, self.monotonic()),
+            lambda known: watch.questions.infos(known or server, self.monotonic()),
             began_s=now_s,
         )
         served.version = watch.inventory.version

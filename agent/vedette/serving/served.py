@@ -81,14 +81,15 @@ class Said(msgspec.Struct, frozen=True):
 class Served:
     """One server at one address. One thread.
 
-    ``fetch`` gets its page (``NoPage`` when there is none), ``ask`` an info endpoint's answer.
+    ``fetch`` gets its page (``NoPage`` when there is none), ``ask`` what info endpoints
+    answer, of a server if it is known which.
     """
 
     def __init__(
         self,
         endpoint: str,
         fetch: Callable[[], Answer],
-        ask: Callable[[], list[Info]],
+        ask: Callable[[str], list[Info]],
         *,
         began_s: float,
     ) -> None:
@@ -160,7 +161,8 @@ class Served:
         """Say who it is; the mapping begins anew where that is another than before."""
         self._looked_s = now_s
         page = Reader().read(answer.body, openmetrics=answer.openmetrics)
-        who = recognise(page, declared(answer.body), self._ask())
+        known = self.server if self.who.adapter is not None else ""
+        who = recognise(page, declared(answer.body), self._ask(known))
         same = (who.server, who.release) == (self.who.server, self.who.release)
         if who.adapter is None or (same and self._mappers):
             if who.adapter is not None:

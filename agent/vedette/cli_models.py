@@ -20,6 +20,19 @@ def add_actions(models: argparse.ArgumentParser) -> None:
         "vedette.commands.models_live:listed",
         "Show the model servers that the running agent reads (the default).",
     )
+    show = action(
+        to,
+        "show",
+        "vedette.commands.models_show:show",
+        "Show all that is known of a model server: models, files and their digests, its process.",
+    )
+    show.add_argument(
+        "what",
+        nargs="?",
+        default="",
+        metavar="ENDPOINT|MODEL",
+        help="a server's address:port, or the name of a model (default: all)",
+    )
     action(
         to,
         "discover",

@@ -48,7 +48,7 @@ class Ten:
             body = bodies[min(self.tick, len(bodies) - 1)]
             return Answer(body, False, "text/plain", len(body), 0.0)
 
-        return Served(f"127.0.0.1:{8000 + at}", fetch, list, began_s=0.0)
+        return Served(f"127.0.0.1:{8000 + at}", fetch, lambda _: [], began_s=0.0)
 
     def read(self, now_s: float, wall_ns: int) -> list[tuple[Served, Said]]:
         return [(one, one.read(now_s, wall_ns)) for one in self.served]

@@ -17,7 +17,8 @@ that ports are the servers' defaults as far as they do not want the same ones, n
 from outside, and no other listener of the machine is asked. It takes some ten minutes and ends by
 itself. What comes out is a transcript: who was found when and why, how the agent's counts agree
 with the client's, and what it said of a server that was killed, started again, given another model
-and flooded.
+and flooded. The agent has one line of configuration, ``repository_index``: models that MLServer
+loads are told before they are asked for.
 """
 
 from __future__ import annotations
@@ -89,11 +90,13 @@ def transcript(site: Site, running: list[Running]) -> None:
     witness.start()
     try:
         found(site, running, witness)
+        inventories(site, running)
         ordinary(site, running)
         counted(site, running)
         cost(site)
         killed(site, running, witness)
         hung(site, running)
+        restarted(site, running, witness)
         redeployed(site, running, witness)
         flooded(site, running)
         cost(site)
@@ -166,6 +169,38 @@ def found(site: Site, running: list[Running], witness: Witness) -> None:
             say(f"  missing: {place}: {said['missing']}")
     # Those that ran before the agent did are no news: there should be none.
     say(f"events until now: {witness.since(0.0)}")
+
+
+def inventories(site: Site, running: list[Running]) -> None:
+    """Tell what is known of what is served, beside the releases that are installed."""
+    servers = site.servers()
+    rows = []
+    for one in running:
+        said = servers.get(endpoint(one, site), {})
+        known = said.get("inventory", {})
+        models = known.get("models", [])
+        files = [file for model in models for file in model.get("files", ())]
+        rows.append(
+            (
+                one.toy.name,
+                one.version(),
+                known.get("version", "-"),
+                _agrees(one.version(), known.get("version", ""), one.toy.name),
+                "; ".join(f"{x['name']} {x.get('version', '')}".strip() for x in models) or "-",
+                f"{len(files)}, {sum(bool(x.get('sha256')) for x in files)} with a digest",
+                known.get("holder", {}).get("pid", "-"),
+                ", ".join(f"{path}: {end}" for path, end in known.get("asked", {}).items()),
+            )
+        )
+    heads = ("server", "installed", "told", "agrees", "models", "files", "pid", "asked")
+    say("\ninventories\n" + table(rows, heads))
+
+
+def _agrees(installed: str, told: str, name: str) -> str:
+    """Say whether a release is the one that is installed; PyTriton brings a Triton of its own."""
+    if not told:
+        return "untold"
+    return "yes" if told == installed else "Triton's" if name == "pytriton" else "NO"
 
 
 def counted(site: Site, running: list[Running]) -> None:
@@ -246,7 +281,9 @@ def killed(site: Site, running: list[Running], witness: Witness) -> None:
     resolved_s = until(is_over, 150, "all well", must=False)
     say(f"  resolved {resolved_s:.1f} s after that: {[x['state'] for x in mine()]}")
     time.sleep(WINDOW_S)
-    say(f"  events: {witness.since(again)}")
+    events = witness.since(again)
+    say(f"  events: {events}")
+    say(f"  one restart is one event: {'yes' if len(events) == 1 else 'NO'}")
     ours = {x["id"] for x in mine()}
     others = [x["title"] for x in site.incidents() if x["id"] not in known | ours]
     say(f"  other incidents meanwhile: {others}")
@@ -275,6 +312,21 @@ def hung(site: Site, running: list[Running]) -> None:
         lambda: all(x["state"] == "resolved" for x in mine()), 150, "all well", must=False
     )
     say(f"  resolved {over_s:.1f} s after it went on")
+
+
+def restarted(site: Site, running: list[Running], witness: Witness) -> None:
+    """Start servers again at once, as a deployment does, and count the events that tell it."""
+    for one in [x for x in running if x.toy.name in ("mlserver", "torchserve", "litserve")]:
+        place = endpoint(one, site)
+        began = time.monotonic()
+        one.end()
+        one.start()
+        time.sleep(6 * WINDOW_S)
+        events = [text for text in witness.since(began) if place in text]
+        starts = [text for text in events if "started" in text or "again" in text]
+        verdict = "yes" if len(starts) == 1 else "NO"
+        say(f"\n{one.toy.name} is started again at once (took {one.took_s:.1f} s): {events}")
+        say(f"  one restart is one event: {verdict}")
 
 
 def redeployed(site: Site, running: list[Running], witness: Witness) -> None:

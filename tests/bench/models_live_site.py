@@ -32,8 +32,20 @@ from vedette.control import ControlError, call
 from vedette.receiver.points import samples_named
 from vedette.receiver.query import Reader
 from vedette.receiver.wire import unpack
-from vedette.serving.collector import ModelServers, ModelServersConfig
+from vedette.serving.collector import ModelServers
+from vedette.serving.settings import ModelServersConfig
 
+#: What the release of a server is that of.
+PACKAGES = {
+    "mosec": "mosec",
+    "mlserver": "mlserver",
+    "bentoml": "bentoml",
+    "ray": "ray",
+    "litserve": "litserve",
+    "litellm": "litellm",
+    "pytriton": "nvidia-pytriton",
+    "torchserve": "torchserve",
+}
 LISTEN = "127.0.0.1:14319"
 WINDOW_S = 10.0
 REQUESTS = "vedette.model.requests"
@@ -53,6 +65,7 @@ class Site:
         self.config.write_text(
             f'[agent]\nwindow = "{WINDOW_S:g}s"\nplugins_dir = "{home}/plugins.d"\n'
             f'[outputs.otlp]\nendpoint = "http://{LISTEN}"\n'
+            "[collectors.model_servers]\nrepository_index = true\n"
         )
         self.children: list[subprocess.Popen[bytes]] = []
         self.began_s = 0.0
@@ -176,7 +189,7 @@ class Witness(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.collector = ModelServers(ModelServersConfig())
+        self.collector = ModelServers(ModelServersConfig(repository_index=True))
         self.events: list[tuple[float, str, str]] = []
         self.errors: list[str] = []
         self._ended = threading.Event()
@@ -209,6 +222,14 @@ class Running:
         self.log = home / f"{toy.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.took_s = 0.0
+
+    def version(self) -> str:
+        """Return the release that is installed."""
+        program = f"import importlib.metadata as m; print(m.version({PACKAGES[self.toy.name]!r}))"
+        python = str(self.environment / "bin/python")
+        return subprocess.run(
+            [python, "-c", program], capture_output=True, text=True
+        ).stdout.strip()
 
     def set_up(self) -> None:
         self.toy.set_up(self.home, self.environment)

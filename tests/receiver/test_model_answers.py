@@ -281,6 +281,20 @@ def test_a_silent_host_is_in_no_figure(site: Site, clock: Any) -> None:
     assert (row["hosts"], row["silent"], row["figures"]["rate"]) == (1, 1, None)
 
 
+def test_what_an_agent_says_changed_is_the_event(site: Site) -> None:
+    host = site.teller()
+    host.say(WAITING, 1)
+    host.report()
+    host.record(site.now_ns - 9 * MINUTE, changes=[], inventory={"models": [{"name": "a"}]})
+    now = site.now_ns - 4 * MINUTE
+    host.record(now, version="0.11.0", changes=["was started again", HOSTILE], inventory={})
+    events = site.json("/api/v1/model", name="llama")["events"]
+    texts = [one["text"] for one in events if one["time_ms"] == now // 10**6]
+    assert sorted(texts) == sorted(
+        ["vllm on 127.0.0.1:8000 was started again", f"vllm on 127.0.0.1:8000 {HOSTILE}"]
+    )
+
+
 def test_facts_that_nobody_has_heard_of_are_kept_and_their_change_is_an_event(site: Site) -> None:
     host = site.teller()
     host.say(WAITING, 1)

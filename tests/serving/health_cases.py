@@ -179,7 +179,7 @@ class Host:
                 raise page
             return Answer(page, False, "text/plain; version=0.0.4", len(page), 0.0)
 
-        self.servers[endpoint] = Served(endpoint, fetch, list, began_s=self.now_s)
+        self.servers[endpoint] = Served(endpoint, fetch, lambda _: [], began_s=self.now_s)
 
     def tick(self, seconds: float = 10.0) -> dict[Series, float]:
         self.now_s += seconds

@@ -273,9 +273,11 @@ def test_a_host_full_of_listeners_is_asked_over_several_looks() -> None:
     host.listeners = [listener(*VLLM, port=port, pid=port) for port in range(9000, 9030)]
     host.discovery.look(0.0)
     assert len(host.requests) == REQUESTS_MAX
+    assert host.discovery.is_unfinished
     for now in range(1, 10):
         host.discovery.look(float(now))
     assert len(set(host.requests)) == 30
+    assert not host.discovery.is_unfinished
 
 
 def test_those_that_never_were_asked_go_before_those_that_had_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -38,7 +39,7 @@ def listed(options: argparse.Namespace) -> int:
             printable(one["title"]),
             paint("up", "green") if one["up"] else paint("down", "red"),
             age(max(now_ns - one["since"], 0) / 1e9) if one["up"] else printable(one["reason"]),
-            printable(", ".join(one["models"]) or "-"),
+            printable("; ".join(_models(one)) or "-"),
         )
         for one in servers
     ]
@@ -54,12 +55,22 @@ def listed(options: argparse.Namespace) -> int:
     return 0
 
 
+def _models(server: Mapping[str, Any]) -> list[str]:
+    """Say each model with what matters most of it."""
+    from vedette.serving.inventory import Model, summary
+
+    models = msgspec.convert(server.get("inventory", {}).get("models", []), list[Model])
+    told = [summary(one) for one in models if one.is_served]
+    return told or list(server["models"])
+
+
 def discover(options: argparse.Namespace) -> int:
     """Look who listens here and may be a model server, ask them, and say what was found and why."""
     from vedette.exposition.reading import Reader
     from vedette.exposition.scrape import Answer
+    from vedette.serving.asking import ask as ask_info
     from vedette.serving.candidates import Candidate
-    from vedette.serving.discovery import Discovery
+    from vedette.serving.discovery import Discovery, confirmed
     from vedette.serving.listening import Listening
     from vedette.serving.recognise import Recognition, declared, recognise
 
@@ -70,7 +81,14 @@ def discover(options: argparse.Namespace) -> int:
         who = told[one.listener.place] = recognise(page, declared(answer.body))
         return who.adapter is not None
 
-    discovery = Discovery(Listening(), is_wanted)
+    def confirm(one: Candidate) -> str:
+        path = confirmed(one)
+        if path:
+            info = ask_info(f"http://{one.listener.place}", path)
+            told[one.listener.place] = recognise(None, (), [info] if info is not None else [])
+        return path
+
+    discovery = Discovery(Listening(), is_wanted, confirm=confirm)
     before = -1
     for _ in range(LOOKS_MAX):
         discovery.look(0.0)
@@ -84,7 +102,7 @@ def discover(options: argparse.Namespace) -> int:
         found.append(
             {
                 "url": url,
-                "server": who.server,
+                "server": who.server if who.adapter is not None else one.candidate.server,
                 "release": who.release.name if who.release else "",
                 "confidence": round(who.confidence, 2),
                 "why": one.candidate.why,

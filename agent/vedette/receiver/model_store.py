@@ -30,6 +30,9 @@ CHANGES_MAX = 20
 #: Facts whose change is no event: how it was told, and what has an event of its own.
 _QUIET = frozenset({"vedette.model.evidence", "vedette.model.since"})
 
+#: What changed, in words that can follow the server's name.
+_CHANGES = "vedette.model.changes"
+
 _encode = msgspec.msgpack.Encoder().encode
 _state = msgspec.msgpack.Decoder(State).decode
 
@@ -146,11 +149,17 @@ def changes(
 ) -> Iterator[tuple[int, str]]:
     """Yield (Unix ns, sentence) for what is another; ``before`` None: told of for the first time.
 
-    Facts of any name are compared, so that one this release has not heard of is told as well.
+    An agent that says itself what changed is believed. Else facts of any name are compared, so
+    that one this release has not heard of is told as well.
     """
     who = f"{now.server or 'model server'} on {now.endpoint}"
     if before is None:
         yield now.since_ns or now.time_ns, f"{who} was first read"
+        return
+    said = now.facts.get(_CHANGES)
+    if isinstance(said, list):
+        for text in said:
+            yield now.time_ns, f"{who} {_text(text)}"
         return
     if now.since_ns > since_ns:
         yield now.since_ns, f"{who} answers again"

@@ -2,7 +2,8 @@
 
 Ports are a hint and no more: many servers share 8000 and 8080. A process that says what it is is
 asked at the paths of that server; one that does not (``python app.py``) only on a port that is
-usual for model servers, and only for its metrics. Of other processes nothing is asked.
+usual for model servers, for its metrics, and where it has none for ``/info``, by which LitServe is
+told, that has no page by itself. Of other processes nothing is asked.
 
 Sources: each project's documentation and start scripts, and the pages in ``tests/fixtures``.
 """
@@ -16,6 +17,8 @@ import msgspec
 from vedette.serving.listening import Listener, Process
 
 METRICS = "/metrics"
+#: What one that does not say what it is is asked beside its page.
+UNNAMED_INFO = ("/info",)
 
 
 class Hint(msgspec.Struct, frozen=True):
@@ -120,7 +123,7 @@ def candidate(listener: Listener) -> Candidate | None:
         return None
     who = f"{process.name} ({process.pid})" if process is not None else "an unknown process"
     why = f"{who} listens on port {listener.port}, which is usual for model servers"
-    return Candidate(listener, "", (METRICS,), (), why)
+    return Candidate(listener, "", (METRICS,), UNNAMED_INFO, why)
 
 
 def is_called(process: Process, server: str) -> bool:

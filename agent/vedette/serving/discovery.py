@@ -2,9 +2,11 @@
 
 Who listens is read from the kernel. A listener whose process is called like a model server, or a
 Python, Java or Node program on a port that is usual for one, is asked for its metrics with one GET,
-with a limit of time and size; what is no page of metrics is asked again ever more seldom, and never
-again when it says that nobody may (401, 403). A process that was asked is known by its number and
-its start, so a restart is asked anew at once.
+with a limit of time and size; what has no page of metrics is asked again ever more seldom, and
+never again when it says that nobody may (401, 403). What has one that is not known yet is asked
+again each minute: some say what they are only after their first request (LitServe). What has none
+may be known by an info endpoint (Ollama). A process that was asked is known by its number and its
+start, so a restart is asked anew at once.
 """
 
 from __future__ import annotations
@@ -16,13 +18,19 @@ import msgspec
 
 from vedette.exposition.scrape import Answer, Scraper, Target
 from vedette.exposition.wire import NoPage
+from vedette.serving.asking import ask
 from vedette.serving.candidates import Candidate, candidate
 from vedette.serving.listening import Listener, Listening
+from vedette.serving.recognise import Info, recognise
 
 #: A request's limits.
 TIMEOUT_S, BYTES_MAX = 2.0, 4 << 20
 #: Pauses between questions that found nothing: doubled from the first to the last.
 FIRST_PAUSE_S, LAST_PAUSE_S = 10.0, 3600.0
+#: The longest one where there is a page, of nobody that is known.
+PAGE_PAUSE_S = 60.0
+#: Info endpoints that are asked what a server is.
+INFO_MAX = 2
 #: Requests in one look, and seconds after which none is begun: a host full of listeners is asked
 #: over several looks, and those that keep silent cannot make one of them long.
 REQUESTS_MAX, REQUESTING_S = 12, 4.0
@@ -30,10 +38,14 @@ _FORBIDDEN = (401, 403)
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A page: where it is, whose, and what led to it. ``server`` is a guess before it is read."""
+    """A page: where it is, whose, and what led to it. ``server`` is a guess before it is read.
+
+    ``has_page`` is False where only an info endpoint, which is the URL then, tells of it.
+    """
 
     url: str
     candidate: Candidate
+    has_page: bool = True
 
     @property
     def listener(self) -> Listener:
@@ -42,17 +54,19 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct):
-    """What came of asking a listener: when it is asked again, and why it was nothing."""
+    """What came of asking a listener: when it is asked again, why it was nothing, how often."""
 
     due_s: float = 0.0
     pause_s: float = FIRST_PAUSE_S
     why: str = ""
+    requests: int = 0
 
 
 class Discovery:
     """What was found so far; one thread.
 
     ``fetch`` gets a page, ``is_wanted`` says if it is one; ``is_ignored`` places are not asked.
+    ``confirm`` asks info endpoints and returns the path of the one that told what it is.
     Asked first are those that never were, on a usual port: a server opens many ports, and a host
     has many servers. One page of a process is enough: its other ports would count as errors what is
     asked of them (TorchServe does), or tell the same again.
@@ -65,12 +79,18 @@ class Discovery:
         fetch: Callable[[str], Answer] | None = None,
         is_ignored: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
+        confirm: Callable[[Candidate], str] = lambda _: "",
     ) -> None:
         self._listening = listening
         self._is_wanted = is_wanted
         self._fetch = fetch or _get
         self._is_ignored = is_ignored
         self._clock = clock
+        self._confirm = confirm
+        #: Who listened at the last look.
+        self.listeners: list[Listener] = []
+        #: The last look ended at its bounds before all were asked that are due.
+        self.is_unfinished = False
         self.found: dict[str, Found] = {}
         #: What was asked and is none, by its place, with the reason.
         self.refused: dict[str, str] = {}
@@ -78,9 +98,11 @@ class Discovery:
 
     def look(self, now_s: float) -> tuple[list[Found], list[Found]]:
         """Return what came and what went since the last look; ``now_s`` is monotonic."""
+        self.listeners = self._listening.look()
+        self.is_unfinished = False
         candidates = [
             one
-            for listener in self._listening.look()
+            for listener in self.listeners
             if (one := candidate(listener)) is not None and not self._is_ignored(listener.place)
         ]
         here = {_identity(one): one for one in candidates}
@@ -99,9 +121,11 @@ class Discovery:
             if key in known or one.listener.process in owners or asked.due_s > now_s:
                 continue
             if left <= 0 or self._clock() >= ends_s:
+                self.is_unfinished = True
                 break
-            left -= max(len(one.paths), 1)
+            before = asked.requests
             new = self._ask(one, asked, now_s)
+            left -= asked.requests - before
             if new is not None:
                 came.append(new)
                 self.found[new.url] = new
@@ -120,20 +144,48 @@ class Discovery:
     def _ask(self, one: Candidate, asked: Asked, now_s: float) -> Found | None:
         asked.why = "it has no page of metrics by itself" if not one.paths else ""
         forbidden = False
+        # Without paths nobody knows yet whether HTTP is spoken there.
+        speaks = not one.paths
+        page = ""
         for path in one.paths:
             url = f"http://{one.listener.place}{path}"
+            asked.requests += 1
             try:
                 answer = self._fetch(url)
             except NoPage as error:
                 asked.why = str(error)
                 forbidden = forbidden or error.status in _FORBIDDEN
+                speaks = speaks or bool(error.status)
                 continue
+            speaks = True
             if self._is_wanted(answer, one):
                 return Found(url, one)
+            page = page or url
             asked.why = "its page is none of a model server that is known"
+        # A server's page may be on another of its ports, which may not be open yet.
+        is_early = bool(one.server and one.paths) and asked.pause_s <= FIRST_PAUSE_S
+        if one.info and speaks and not forbidden and not is_early:
+            asked.requests += len(one.info[:INFO_MAX])
+            told = self._confirm(one)
+            if told:
+                return Found(page or f"http://{one.listener.place}{told}", one, bool(page))
         asked.due_s = float("inf") if forbidden else now_s + asked.pause_s
-        asked.pause_s = min(asked.pause_s * 2, LAST_PAUSE_S)
+        asked.pause_s = min(asked.pause_s * 2, PAGE_PAUSE_S if page else LAST_PAUSE_S)
         return None
+
+
+def confirmed(candidate: Candidate) -> str:
+    """Ask what has no page of metrics; return the path that tells what it is, empty for none."""
+    infos: list[Info] = []
+    for path in candidate.info[:INFO_MAX]:
+        info = ask(f"http://{candidate.listener.place}", path)
+        if info is not None:
+            infos.append(info)
+    who = recognise(None, (), infos)
+    if who.adapter is not None and candidate.server in ("", who.server):
+        return infos[0].endpoint
+    # It has no model yet, and is called like it: that it answers there is enough.
+    return infos[0].endpoint if infos and not candidate.paths else ""
 
 
 def _identity(one: Candidate) -> tuple[str, int, int]:

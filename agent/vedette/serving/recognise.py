@@ -230,7 +230,7 @@ def _nearest(
 
 def _told(mark: InfoMark, info: Sequence[Info]) -> str:
     for one in info:
-        for found in _at(one.body, mark.at.split(".")):
+        for found in at(one.body, mark.at.split(".")):
             if isinstance(found, str) and re.fullmatch(mark.like, found):
                 return f"{one.endpoint}: {mark.at} is {found!r}"
     return ""
@@ -241,13 +241,13 @@ def _version(mark: InfoMark, info: Sequence[Info]) -> str:
     for one in info:
         if mark.like and not _told(mark, (one,)):
             continue
-        for found in _at(one.body, mark.version.split(".")):
+        for found in at(one.body, mark.version.split(".")):
             if isinstance(found, str) and found:
                 return found
     return ""
 
 
-def _at(body: object, path: Sequence[str]) -> Iterator[object]:
+def at(body: object, path: Sequence[str]) -> Iterator[object]:
     """Return what is at a path; ``*`` is every member, an empty path the whole."""
     if not path or path == [""]:
         yield body
@@ -255,13 +255,13 @@ def _at(body: object, path: Sequence[str]) -> Iterator[object]:
     first, rest = path[0], path[1:]
     if isinstance(body, dict):
         if first in body:
-            yield from _at(body[first], rest)
+            yield from at(body[first], rest)
         elif first == "*":
             for one in body.values():
-                yield from _at(one, rest)
+                yield from at(one, rest)
     elif isinstance(body, list):
         if first == "*":
             for one in body:
-                yield from _at(one, rest)
+                yield from at(one, rest)
         elif first.isdigit() and int(first) < len(body):
-            yield from _at(body[int(first)], rest)
+            yield from at(body[int(first)], rest)

@@ -38,6 +38,8 @@ ASKED = (
     "gen_ai.server.request.duration",
 )
 
+_BLOCK_SIZE, _BLOCKS = "vedette.model.kv_cache.block.size", "vedette.model.kv_cache.block.limit"
+
 
 def _derived(name: str, what: str, words: str) -> Instrument:
     base = SIGNALS[name].instrument
@@ -64,25 +66,32 @@ DERIVED: dict[str, dict[str, Instrument]] = {
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What a reading brought: samples, and a few words for each thing that changed."""
+    """What a reading brought: samples, and a few words for each thing that changed.
+
+    The words follow the server's name. ``models`` are those about models, which count where no
+    endpoint lists them. ``restarted`` its counters tell; ``returned``: it answers again.
+    """
 
     samples: tuple[Sample | HistogramSample, ...] = ()
     changes: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     restarted: bool = False
+    returned: bool = False
     rows: tuple[Row, ...] = ()
 
 
 class Served:
     """One server at one address. One thread.
 
-    ``fetch`` gets its page (``NoPage`` when there is none), ``ask`` an info endpoint's answer.
+    ``fetch`` gets its page (``NoPage`` when there is none), ``ask`` what info endpoints
+    answer, of a server if it is known which.
     """
 
     def __init__(
         self,
         endpoint: str,
         fetch: Callable[[], Answer],
-        ask: Callable[[], list[Info]],
+        ask: Callable[[str], list[Info]],
         *,
         began_s: float,
     ) -> None:
@@ -91,6 +100,9 @@ class Served:
         self._ask = ask
         self.who = Recognition("unknown")
         self.models: tuple[str, ...] = ()
+        #: What the inventory knows better than the page.
+        self.version = ""
+        self.kv_tokens = 0
         self.up = False
         self.reason = "not asked yet"
         self.trouble = ""
@@ -112,11 +124,17 @@ class Served:
         return self.who.server
 
     @property
+    def is_new(self) -> bool:
+        """Whether it was not read yet."""
+        return not self.since_ns and not self._failures
+
+    @property
     def title(self) -> str:
         """What it is, for a person."""
         adapter = self.who.adapter
         name = adapter.title if adapter is not None else "a model server"
-        version = self.who.version or (self.who.release.name if self.who.release else "")
+        release = self.who.release.name if self.who.release else ""
+        version = self.version or self.who.version or release
         return f"{name} {version}".strip()
 
     def read(self, now_s: float, wall_ns: int) -> Said:
@@ -141,15 +159,17 @@ class Served:
         rows = rows[:ROWS_MAX]
         started = page.numbers(START)
         self.started_s = started[0].value if started else nan
-        changes = self._note_up(mapped, rows, now_s, wall_ns)
+        returned = not self.up and bool(self.since_ns)
+        models = self._note_up(mapped, rows, now_s, wall_ns, anew=restarted)
         found = (*samples(rows), *_scalars(rows))
-        return Said(found, tuple(changes), restarted, tuple(rows))
+        return Said(found, (), tuple(models), restarted, returned, tuple(rows))
 
     def _recognise(self, answer: Answer, now_s: float) -> None:
         """Say who it is; the mapping begins anew where that is another than before."""
         self._looked_s = now_s
         page = Reader().read(answer.body, openmetrics=answer.openmetrics)
-        who = recognise(page, declared(answer.body), self._ask())
+        known = self.server if self.who.adapter is not None else ""
+        who = recognise(page, declared(answer.body), self._ask(known))
         same = (who.server, who.release) == (self.who.server, self.who.release)
         if who.adapter is None or (same and self._mappers):
             if who.adapter is not None:
@@ -165,33 +185,25 @@ class Served:
         return lacks and now_s - self._looked_s >= AGAIN_S
 
     def _note_up(
-        self, mapped: list[Mapped], rows: list[Row], now_s: float, wall_ns: int
+        self, mapped: list[Mapped], rows: list[Row], now_s: float, wall_ns: int, *, anew: bool
     ) -> list[str]:
-        """Note that it answers; return what changed."""
-        was_down = not self.up and bool(self.since_ns)
+        """Note that it answers; return which models came and went."""
         if not self.up:
             self.since_ns = wall_ns
-        away_s, self.page_s = self.page_s, now_s
-        self.up, self.reason, self.trouble = True, "", ""
+        self.up, self.reason, self.trouble, self.page_s = True, "", "", now_s
         self._failures = self._skips = 0
         self.missing = tuple(one.signal for each in mapped for one in each.missing)
         self.blind = tuple(one.text for each in mapped for one in each.blind)
-        models = _models(rows)
-        before, self.models = self.models, models
-        here = f"{self.title} on {self.endpoint}"
-        away = f" after {now_s - away_s:.0f} s" if was_down else ""
-        changes = [f"{here} answers again{away}"] if was_down else []
-        if before:
-            changes += [f"{here} serves {one}" for one in models if one not in before]
-            changes += [f"{here} no longer serves {one}" for one in before if one not in models]
-        return changes
+        self.kv_tokens = _kv_tokens(rows)
+        before, self.models = self.models, _models(rows)
+        return _model_changes(before, self.models, rows, anew=anew) if before else []
 
     def _note_down(self, reason: str) -> Said:
         self._failures += 1
         self._skips = SELDOM - 1 if self._failures >= PATIENCE else 0
         was_up, self.up, self.reason = self.up, False, reason
         if was_up:
-            return Said(changes=(f"{self.title} on {self.endpoint} stopped answering: {reason}",))
+            return Said(changes=(f"stopped answering: {reason}",))
         return Said()
 
 
@@ -214,6 +226,45 @@ def _models(rows: list[Row]) -> tuple[str, ...]:
             answered.add(name)
     wrong = asked - answered if answered else set()
     return tuple(sorted(found - wrong))[:MODELS_MAX]
+
+
+def _model_changes(
+    before: tuple[str, ...], after: tuple[str, ...], rows: list[Row], *, anew: bool
+) -> list[str]:
+    """Say which models a page names that it did not, and the other way round.
+
+    Some pages name a model from its first request on: one that was asked already when it was first
+    named, beside those that were there, says nothing. After a restart a page may be empty.
+    """
+    came = [one for one in after if one not in before]
+    gone = [one for one in before if one not in after]
+    if not gone:
+        came = [one for one in came if not _is_asked(one, rows)]
+    elif not came and anew:
+        gone = []
+    return [f"serves {one}" for one in came] + [f"no longer serves {one}" for one in gone]
+
+
+def _is_asked(name: str, rows: list[Row]) -> bool:
+    """Say whether a page counts any request of a model."""
+    for row in rows:
+        if row.signal.name not in ASKED:
+            continue
+        if f"{row.attribute(MODEL)} {row.attribute(VERSION)}".strip() == name:
+            count = row.value.count if isinstance(row.value, HistogramChange) else row.value
+            if count > 0:
+                return True
+    return False
+
+
+def _kv_tokens(rows: list[Row]) -> int:
+    """Return how many tokens the KV cache holds; 0 where the page does not tell."""
+    sizes: dict[str, float] = {}
+    for row in rows:
+        if row.signal.name in (_BLOCK_SIZE, _BLOCKS) and not isinstance(row.value, HistogramChange):
+            sizes[row.signal.name] = max(sizes.get(row.signal.name, 0.0), row.value)
+    tokens = sizes.get(_BLOCK_SIZE, 0.0) * sizes.get(_BLOCKS, 0.0)
+    return int(tokens) if isfinite(tokens) and tokens > 0 else 0
 
 
 def _scalars(rows: list[Row]) -> Iterator[Sample]:

@@ -103,7 +103,7 @@ class Served:
         self.kv_tokens = 0
         self.up = False
         self.reason = "not asked yet"
-        self.page_s = began_s
+        self.page_s = self._began_s = began_s
         self.since_ns = 0
         self.missing: tuple[str, ...] = ()
         self.blind: tuple[str, ...] = ()
@@ -118,6 +118,11 @@ class Served:
     def server(self) -> str:
         """What it is, as far as is known."""
         return self.who.server
+
+    @property
+    def answered_s(self) -> float:
+        """How long it is known to have been answering, until it did last."""
+        return self.page_s - self._began_s
 
     @property
     def is_new(self) -> bool:

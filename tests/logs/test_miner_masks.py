@@ -1,4 +1,4 @@
-"""Cutting lines into tokens (agent/vedette/logs/miner_masks.py)."""
+"""Cutting lines into tokens (agent/vedette/logs/miner_masks.py, miner_tokens.py)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vedette.logs.miner_masks import (
-    ANY,
-    FORM,
-    MAX_BYTES,
-    MAX_TOKENS,
-    REST,
-    clean,
-    fold,
-    fold_all,
-    scan,
-    scan_spans,
-)
+from vedette.logs.miner_masks import ANY, FORM, MAX_BYTES, REST, clean, fold, fold_all
+from vedette.logs.miner_tokens import MAX_TOKENS, scan, scan_spans
 
 LINES = st.one_of(
     st.binary(max_size=200),

@@ -32,8 +32,9 @@ import msgspec
 
 from vedette.logs import miner_text
 from vedette.logs.miner_index import Index, Node, root
-from vedette.logs.miner_masks import ANY, fold_all, scan
+from vedette.logs.miner_masks import ANY, fold_all
 from vedette.logs.miner_state import VERSION, MinerState, NodeState, pack, unpack
+from vedette.logs.miner_tokens import scan
 from vedette.logs.miner_words import (
     Key,
     Near,

@@ -116,6 +116,9 @@ _BEGINS = rb"(?=[A-Za-z0./\\\\<])(?!0[,;)\]}\"'|=])"
 #: Where something was, and its code.
 Spans = list[tuple[int, int, bytes]]
 
+#: A long word without a form, which stays as it is: spares trying the masks within it.
+_PLAIN = rb"[A-Za-z0_\x80-\xff]{16,}"
+
 
 class _Masks(NamedTuple):
     """The masks that a line can need, as one expression; ``code`` answers what a match becomes."""
@@ -132,12 +135,15 @@ def _masks_for(present: int) -> _Masks:
     masks = [(code, pattern) for code, need, pattern in _MASKS if need in has]
     # A group of each, so that the number of the last one tells which it was.
     either = b"|".join(b"(%s)" % pattern for _, pattern in masks)
-    codes = (b"", *(code for code, _ in masks), b"")
+    codes = (*(code for code, _ in masks), b"")
 
     def code(match: re.Match[bytes]) -> bytes:
-        return codes[match.lastindex or 0]
+        number = match.lastindex
+        return codes[number - 1] if number else match.group()
 
-    pattern = re.compile(_L + _BEGINS + b"(?:" + either + b")|(" + _DROP + b")")
+    pattern = re.compile(
+        _L + b"(?:" + _BEGINS + b"(?:" + either + b")|" + _PLAIN + b")|(" + _DROP + b")"
+    )
     return _Masks(pattern, code, _STOP if present >> 4 & 1 else _STOP_SIMPLE)
 
 
@@ -183,7 +189,7 @@ def mask(folded: bytes) -> Iterator[tuple[bytes, Spans, int]]:
         pieces.append(folded[at:cut])
         at = max(cut, at)
         yield b"".join(pieces), spans, at
-        window = 2 * window
+        window = 2 * WINDOW
 
 
 def mask_short(folded: bytes) -> bytes:

@@ -179,6 +179,8 @@ def mask(folded: bytes) -> Iterator[tuple[bytes, Spans, int]]:
         pieces: list[bytes] = []
         spans: Spans = []
         for match in masks.pattern.finditer(folded, at, min(cut + _MARGIN, end)):
+            if not match.lastindex:
+                continue
             start, stop = match.span()
             if start >= cut:
                 break
@@ -189,7 +191,7 @@ def mask(folded: bytes) -> Iterator[tuple[bytes, Spans, int]]:
         pieces.append(folded[at:cut])
         at = max(cut, at)
         yield b"".join(pieces), spans, at
-        window = 2 * WINDOW
+        window = 4 * WINDOW
 
 
 def mask_short(folded: bytes) -> bytes:

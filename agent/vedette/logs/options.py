@@ -8,7 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from vedette.api import Duration, Size
-from vedette.logs.patterns import FilePatterns, compile_patterns, compile_safe
+from vedette.logs.patterns import (
+    WAYS_ANYWHERE,
+    FilePatterns,
+    compile_patterns,
+    compile_safe,
+)
 from vedette.logs.sessions import SessionKey
 from vedette.logs.tail_settings import NO_TEXT
 from vedette.logs.timestamps import zone_of
@@ -202,7 +207,7 @@ class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for glob, pattern in self.sessions.items():
             try:
                 SessionKey(pattern)
-                compile_safe(glob, pattern)
+                compile_safe(glob, pattern, ways=WAYS_ANYWHERE)
             except ValueError as error:
                 raise ValueError(f"sessions: {glob!r}: {error}") from None
 

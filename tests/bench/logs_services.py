@@ -68,7 +68,8 @@ def main() -> None:
     if given.what == "capture":
         all_of_them = [
             multiprocessing.Process(
-                target=captured, args=(one, given.directory, given.minutes, given.only, given.seed),
+                target=captured,
+                args=(one, given.directory, given.minutes, given.only, given.seed),
             )
             for one in given.services
         ]

@@ -99,7 +99,7 @@ class _Tick:
 class Digest:
     """What is known of this host's logs. One thread.
 
-    ``sessions`` finds the key of a session in a message, by source.
+    ``sessions`` finds the key of a session in a line, its header included, by source.
     """
 
     def __init__(self, now_ns: int, recent_bytes: int, sessions: Mapping[str, SessionKey]) -> None:
@@ -145,8 +145,9 @@ class Digest:
         tick.slots += _seen(looked)
         key = self._sessions.get(source)
         if key is not None and len(tick.steps) < STEPS_MAX:
-            for body, template in zip(bodies, ids, strict=True):
-                tick.steps += [Step(session, template) for session in key.of(body[:KEY_LOOK])]
+            for head, body, template in zip(columns.heads, bodies, ids, strict=True):
+                text = head + body[:KEY_LOOK]
+                tick.steps += [Step(session, template) for session in key.of(text[:KEY_LOOK])]
         self._note_units(columns, now_ns)
 
     def expect(self, sources: Iterable[str]) -> None:

@@ -110,6 +110,7 @@ class Intake:
         self._formats = [
             (Finder((_below(root, glob),)), form) for glob, form in config.formats.items()
         ]
+        self._sessions = [pattern for pattern, _ in session_patterns(config)]
         self._zone = _local_zone(root)
         self._boot_ns = _boot_ns(root)
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
@@ -210,7 +211,12 @@ class Intake:
         form = next((one for finder, one in self._formats if finder.matches(key)), None)
         zone: tzinfo | str = form.zone if form is not None and form.zone else self._zone
         patterns = form.patterns() if form is not None else None
-        stream = self._streams[key] = _Stream(source, Framer(zone, self._boot_ns, patterns))
+        # A session's key may stand in the header: a process, a thread, a request.
+        heads = any(one.match(source) for one in self._sessions)
+        if key == JOURNAL:
+            heads = bool(self._sessions)
+        framer = Framer(zone, self._boot_ns, patterns, keeps_heads=heads)
+        stream = self._streams[key] = _Stream(source, framer)
         if len(self._streams) > STREAMS_MAX:
             self._forget_stream()
         return stream
@@ -252,6 +258,7 @@ class Intake:
                     start="end" if self._config.begin == "end" else "start",
                     root=self._root,
                     kernel=self._reads_kernel(),
+                    heads=bool(self._sessions),
                 )
             )
         try:

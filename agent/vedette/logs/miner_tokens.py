@@ -40,9 +40,7 @@ MAX_WORD = 96
 MAX_NUMBERED = 64
 
 _W = rb"[^\s=,;:()\[\]{}\"'|<>.\x1c]"
-_TOKEN_TEXT = (
-    _W + rb"+(?:\." + _W + rb"+)*(?:\([+-]?0\)|\[[+-]?0\])?|\.+|[=,;:()\[\]{}\"'|<>\x1c]"
-)
+_TOKEN_TEXT = _W + rb"+(?:\." + _W + rb"+)*(?:\([+-]?0\)|\[[+-]?0\])?|\.+|[=,;:()\[\]{}\"'|<>\x1c]"
 _TOKEN = re.compile(_TOKEN_TEXT)
 #: A value that is not there, where other lines have one: ``user= host=x``, ``from x ()``.
 _EMPTY = re.compile(rb"=(?= +(?:" + _TOKEN_TEXT + rb")=)|=(?= *\Z)|(?<= )\((?=\))")

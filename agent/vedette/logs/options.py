@@ -171,7 +171,7 @@ class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, str],
         Meta(
             description="Where lines belong to sessions (a request, a job, a block): a glob of the "
-            "file or unit, and a regular expression that finds the session's key in a message."
+            "file or unit, and a regular expression that finds the session's key in a line."
         ),
     ] = {}
     window: Annotated[

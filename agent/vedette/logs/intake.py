@@ -66,6 +66,8 @@ class Lost(msgspec.Struct):
     #: Bytes of files, and times that some vanished without it being known how many.
     bytes: int = 0
     gaps: int = 0
+    #: Deleted files that were not read to their end.
+    given_up: int = 0
     #: Entries of the journal: gone, and damaged.
     entries: int = 0
     damaged: int = 0
@@ -119,6 +121,7 @@ class Intake:
         self._now_ns = 0
         self._cursor = ""
         self._lost = Lost()
+        self._journal_gaps = 0
         #: Why the journal is not read now; empty when it is, or is not wanted.
         self.journal_trouble = ""
         self.journal_behind = False
@@ -173,7 +176,9 @@ class Intake:
     def lost(self) -> Lost:
         """Return what was lost since the start."""
         counters = self.tail.counters
-        self._lost.bytes, self._lost.gaps = counters.lost_bytes, counters.gaps
+        self._lost.bytes = counters.lost_bytes
+        self._lost.gaps = counters.gaps + self._journal_gaps
+        self._lost.given_up = counters.given_up
         return self._lost
 
     @property
@@ -269,7 +274,7 @@ class Intake:
         self.journal_trouble, self.journal_behind = "", batch.backlog
         self._cursor = batch.cursor
         self._lost.entries += batch.lost
-        self._lost.gaps += batch.gap
+        self._journal_gaps += batch.gap
         self._lost.damaged += batch.damaged
         if not batch.entries:
             return []

@@ -280,6 +280,8 @@ class Logs(Collector):
                 self._told.pop()
             return []
         self._digest.slots.forget()
+        if records:  # else they are told with the next window that has any
+            self._digest.merges.clear()
         self._digest.expect(intake.sources())
         return records if self.config.records != "none" else []
 

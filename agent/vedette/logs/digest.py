@@ -66,6 +66,8 @@ _TURN = re.compile(
 TURN_APART_NS = 600_000_000_000
 TURN_TEXT = 200
 GRADES_MAX = 4_000
+#: Merged templates of one window that are told.
+MERGES_MAX = 1_000
 #: A session's key is looked for so far: the expression is the operator's, the line anybody's.
 KEY_LOOK = 1_024
 #: Steps of sessions that a source has in one tick, at most.
@@ -111,6 +113,8 @@ class Digest:
         self.recent = Recent(recent_bytes)
         self.watches: dict[str, Watch] = {}
         self._sessions = sessions
+        #: Templates, by their uid, that were told of and are part of another since the window began.
+        self.merges: dict[str, int] = {}
         self._ticks: dict[str, _Tick] = {}
         self._turn = 0
         #: Observed seconds, and when each source that may be silent came to be known.
@@ -322,8 +326,10 @@ class Digest:
 
     def _follow_merges(self) -> None:
         """Let counts and watches know of templates that became part of others."""
-        for old in self.miner.merged():
+        for old, uid in self.miner.merged():
             into = self.miner.resolve(old)
+            if into != OVERFLOW and self.ledger.was_told(old) and len(self.merges) < MERGES_MAX:
+                self.merges[uid] = into
             self.ledger.merge(old, into)
             self.slots.forget(old)
             for watch in self.watches.values():

@@ -110,7 +110,7 @@ class Miner:
         self._aliases: dict[int, Node] = {}
         self._fresh: dict[int, None] = {}
         #: Ids that became part of another template since somebody asked.
-        self._merged: dict[int, None] = {}
+        self._merged: dict[int, int] = {}
         #: Counts what changed in what is saved, other than the numbers of lines.
         self.changes = 0
         self._index = Index(self._alive)
@@ -179,9 +179,9 @@ class Miner:
         self._fresh.clear()
         return found
 
-    def merged(self) -> list[int]:
-        """Return the ids that became part of another template since the last call."""
-        found = list(self._merged)
+    def merged(self) -> list[tuple[int, str]]:
+        """Return what became part of another template since the last call: its id and its uid."""
+        found = [(number, _uid(birth)) for number, birth in self._merged.items()]
         self._merged.clear()
         return found
 
@@ -420,7 +420,7 @@ class Miner:
         self.changes += 1
         known = self._by_id.pop(node.id, None) is not None
         if known and len(self._merged) < self.settings.max_aliases:
-            self._merged[node.id] = None
+            self._merged[node.id] = node.birth
         if not known or into is self._overflow:
             return  # it never was one, or is unknown from now on, which means the same
         if len(self._aliases) >= self.settings.max_aliases:
@@ -479,7 +479,7 @@ class Miner:
 
     def _template(self, node: Node) -> Template:
         face = self._face(node)
-        return Template(node.id, f"{node.birth:016x}", miner_text.write(face), node.count,
+        return Template(node.id, _uid(node.birth), miner_text.write(face), node.count,
                         miner_text.slots(face), node.version)  # fmt: skip
 
     def _node(self, number: int) -> Node:
@@ -496,6 +496,10 @@ class Miner:
 
 def _pairs(nodes: Mapping[int, Node]) -> tuple[tuple[int, int], ...]:
     return tuple((number, root(node).id) for number, node in nodes.items())
+
+
+def _uid(birth: int) -> str:
+    return f"{birth:016x}"
 
 
 def _size(key: Key) -> int:

@@ -1,6 +1,7 @@
 """What the detectors of logs find in runs of real services: recall, false alarms, delay.
 
-    PYTHONPATH=agent python tests/bench/logs_services.py capture DIR [service ...] [--minutes 3.5] [--seed 1]
+    PYTHONPATH=agent python tests/bench/logs_services.py capture DIR [service ...] [--minutes 3.5]
+        [--seed 1]
     PYTHONPATH=agent python tests/bench/logs_services.py judge DIR [service ...] [--hours 8]
         [--seeds 1,2] [--json OUT] [--only FAULT] [--set blocks.LONGEST_TIMES=2] [--try NAME]
     PYTHONPATH=agent python tests/bench/logs_services.py sessions DIR [service ...]

@@ -61,10 +61,10 @@ def test_a_key_in_the_message_and_in_the_header_alike_is_one(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("line", "pattern", "keys"),
     [
-        (b"2026-11-20 14:00:00,123 INFO [worker-7] app: began", r"\[(worker-\d+)\]", [b"worker-7"]),
-        (b'{"time":"2026-11-20T14:00:00Z","msg":"ok","request_id":"r-9"}', r'id":"([^"]+)', [b"r-9"]),
+        (b"2026-11-20 14:00:00,123 INFO [worker-7] app: hi", r"\[(worker-\d+)\]", [b"worker-7"]),
+        (b'{"time":"2026-11-20T14:00:00Z","msg":"ok","req_id":"r-9"}', r'id":"([^"]+)', [b"r-9"]),
         (b'time=2026-11-20T14:00:00Z level=info msg="ok" request=r-9', r"request=(\S+)", [b"r-9"]),
-        (b"2026-11-20T14:00:00.1Z stdout F Nov 20 14:00:00 h cron[12]: (root)", r"\[(\d+)\]", [b"12"]),
+        (b"2026-11-20T14:00:00.1Z stdout F Nov 20 14:00:00 h c[12]: go", r"\[(\d+)\]", [b"12"]),
         (b"<13>Nov 20 14:00:00 h app[4242]: hello", r"app\[(\d+)", [b"4242"]),
         (b"no header at all, job 17", r"job (\d+)", [b"17"]),
     ],

@@ -16,8 +16,8 @@ class Reading(NamedTuple):
     """What one line says.
 
     ``headed``: a stamp or level of the writer stood before the body. ``continues``: what the user's
-    patterns say of it belonging to the line before, None when they say nothing. ``head``: what stood
-    before the body, where somebody asked for it.
+    patterns say of it belonging to the line before, None when they say nothing. ``head``: what
+    stood before the body, where somebody asked for it.
     """
 
     body: bytes

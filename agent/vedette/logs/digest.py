@@ -113,7 +113,7 @@ class Digest:
         self.recent = Recent(recent_bytes)
         self.watches: dict[str, Watch] = {}
         self._sessions = sessions
-        #: Templates, by their uid, that were told of and are part of another since the window began.
+        #: Templates, by their uid, that were told of and became another's in the open window.
         self.merges: dict[str, int] = {}
         self._ticks: dict[str, _Tick] = {}
         self._turn = 0

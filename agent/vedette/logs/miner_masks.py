@@ -167,9 +167,10 @@ def _masks(folded: bytes) -> _Masks:
 def mask(folded: bytes) -> Iterator[tuple[bytes, Spans, int]]:
     """Yield a folded line, piece by piece, with a code for all that has a form.
 
-    With each, where in the folded line stood what became which code, and where it ends. That is where no
-    mask without a bound goes on, and those with one see as much behind it as they could need: what
-    a line becomes does not depend on the pieces, and who has enough need not ask for more.
+    With each, where in the folded line stood what became which code, and where it ends. That is
+    where no mask without a bound goes on, and those with one see as much behind it as they could
+    need: what a line becomes does not depend on the pieces, and who has enough need not ask for
+    more.
     """
     masks = _masks(folded)
     at, end, window = 0, len(folded), WINDOW

@@ -102,15 +102,16 @@ def scan_spans(line: bytes) -> tuple[bytes, list[Token]]:
 
 def _first(folded: bytes) -> tuple[bytes, bool, Spans]:
     """Return as much of a line, masked, as is looked at; whether it is all; what was masked."""
-    masked, spans, tokens, end = b"", Spans(), 0, 0
+    masked, spans, tokens, reached = b"", Spans(), 0, 0
     for piece, more, end in mask(folded):
+        reached = end
         masked += piece
         spans += more
         tokens += len(_TOKEN.findall(piece))
         # Where a piece ends a token may be cut, and be two here: there are few pieces.
         if len(masked) > MAX_TEXT or tokens > MAX_TOKENS + MAX_TOKENS // 4:
             break
-    is_whole = end == len(folded)
+    is_whole = reached == len(folded)
     if len(masked) > MAX_TEXT:
         cut = max(masked.rfind(b" ", 0, MAX_TEXT), masked.rfind(b",", 0, MAX_TEXT))
         masked, is_whole = masked[: cut if cut > 0 else MAX_TEXT], False

@@ -1,9 +1,9 @@
 """Notice within seconds that a source which always has lines has none any more.
 
-``rhythm`` waits for each template by itself, and for two minutes at least, as one template may pause
-for many reasons. All lines of a source together are steadier: where hardly a second passed without
-one for an hour, fifteen without any are news. Of the gaps between ticks with lines the same sums are
-kept as there, weighted by time: how long is the gap at a random moment, and how regular.
+``rhythm`` waits for each template by itself, and for two minutes at least, as one template may
+pause for many reasons. All lines of a source together are steadier: where hardly a second passed
+without one for an hour, fifteen without any are news. Of the gaps between ticks with lines the same
+sums are kept as there, weighted by time: how long is the gap at a random moment, and how regular.
 
 The source is overdue when its gap is ``LONGEST_TIMES`` the longest there was in two weeks (twice as
 much where the gaps vary), when the surprise of that (``beyond`` the longest of so many) rings, and

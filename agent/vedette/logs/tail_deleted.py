@@ -1,10 +1,10 @@
 """Let go of deleted files that are not read to their end in time.
 
-A file that was deleted is there as long as somebody has it open, and takes its room on the disk. To
-read it to its end is right as long as that comes: for ``TailSettings.deleted_s`` seconds, and of all
-such files together ``deleted_files`` and ``deleted_bytes``. Beyond that, whoever deleted them wants
-the room more than the lines: the one behind for longest is given up first. What was not read of it
-is counted as lost, and told.
+A file that was deleted is there as long as somebody has it open, and takes its room on the disk.
+To read it to its end is right as long as that comes: for ``TailSettings.deleted_s`` seconds, and of
+all such files together ``deleted_files`` and ``deleted_bytes``. Beyond that, whoever deleted them
+wants the room more than the lines: the one behind for longest is given up first. What was not read
+of it is counted as lost, and told.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from vedette.api import Event, Record
 from vedette.logs.digest import Digest
 from vedette.logs.entry import Severity
 from vedette.logs.ledger import Row
-from vedette.logs.miner import Template
+from vedette.logs.miner_template import Template
 from vedette.logs.novelty import is_danger
 from vedette.logs.signals import Kind, LogSignal
 from vedette.logs.slots import SlotSummary

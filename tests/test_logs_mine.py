@@ -28,7 +28,8 @@ from vedette.commands.logs_mine_sessions import key_of
 from vedette.commands.logs_mine_source import BATCH, LINE_MAX, Source, batches
 from vedette.logs.framing import STREAMS_MAX
 from vedette.logs.joining import HELD_MAX, LINES_MAX
-from vedette.logs.miner import OVERFLOW, Miner, Settings
+from vedette.logs.miner import OVERFLOW, Miner
+from vedette.logs.miner_template import Settings
 
 NOW = 1_750_000_000 * 10**9
 

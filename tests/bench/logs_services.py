@@ -1,6 +1,7 @@
 """What the detectors of logs find in runs of real services: recall, false alarms, delay.
 
     PYTHONPATH=agent python tests/bench/logs_services.py capture DIR [service ...] [--minutes 3.5]
+        [--seed 1]
     PYTHONPATH=agent python tests/bench/logs_services.py judge DIR [service ...] [--hours 8]
         [--seeds 1,2] [--json OUT] [--only FAULT] [--set blocks.LONGEST_TIMES=2] [--try NAME]
     PYTHONPATH=agent python tests/bench/logs_services.py sessions DIR [service ...]
@@ -41,11 +42,11 @@ from logs_services_tries import TRIES
 SERVICES: dict[str, type[Service]] = {one.name: one for one in (Nginx, Postgres, Redis, Sshd)}
 
 
-def captured(name: str, out: Path, minutes: float, only: str) -> None:
+def captured(name: str, out: Path, minutes: float, only: str, seed: int) -> None:
     """Capture one service; a process of its own."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     home = Path(tempfile.mkdtemp(prefix=f"vedette-{name}-"))
-    capture(SERVICES[name](home), out / name, 60 * minutes, only)
+    capture(SERVICES[name](home, seed), out / name, 60 * minutes, only)
 
 
 def main() -> None:
@@ -58,6 +59,7 @@ def main() -> None:
         part.add_argument("services", nargs="*", default=list(SERVICES))
         part.add_argument("--only", default="", help="of the changes, those named so")
         part.add_argument("--minutes", type=float, default=3.5)
+        part.add_argument("--seed", type=int, default=1, help="of the work that is done")
         part.add_argument("--hours", type=float, default=8.0)
         part.add_argument("--seeds", default="1,2")
         part.add_argument("--json", type=Path)
@@ -67,7 +69,8 @@ def main() -> None:
     if given.what == "capture":
         all_of_them = [
             multiprocessing.Process(
-                target=captured, args=(one, given.directory, given.minutes, given.only)
+                target=captured,
+                args=(one, given.directory, given.minutes, given.only, given.seed),
             )
             for one in given.services
         ]

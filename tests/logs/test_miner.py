@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vedette.logs import miner_state
-from vedette.logs.miner import OVERFLOW, Miner, Settings
+from vedette.logs.miner import OVERFLOW, Miner
+from vedette.logs.miner_template import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))

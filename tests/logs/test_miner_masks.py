@@ -1,4 +1,4 @@
-"""Cutting lines into tokens (agent/vedette/logs/miner_masks.py)."""
+"""Cutting lines into tokens (agent/vedette/logs/miner_masks.py, miner_tokens.py)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vedette.logs.miner_masks import (
     ANY,
     FORM,
     MAX_BYTES,
-    MAX_TOKENS,
     REST,
     clean,
     fold,
     fold_all,
-    scan,
-    scan_spans,
+    mask,
+    mask_short,
 )
+from vedette.logs.miner_tokens import MAX_TOKENS, scan, scan_spans
 
 LINES = st.one_of(
     st.binary(max_size=200),
@@ -158,3 +158,38 @@ def test_of_several_lines_the_first_and_an_unindented_last_one_count():
     assert b"ValueError" in fold(trace)
     assert b"File" not in fold(trace)
     assert fold(b"java.lang.X: boom\n\tat a.b.c\n\tat d.e.f") == b"java.lang.X: boom"
+
+
+LONG = st.lists(
+    st.sampled_from(
+        [b"a", b"f0", b" ", b".", b":", b"/", b"-", b"=", b"(", b")", b'"', b"<", b">", b"@", b",",
+         b"?", b"\\", b"http://a.b/c?d=e,f", b"/var/x/y?z(=;", b"C:\\x(y", b"Jan 0 0:0:0 UTC 0",
+         b"0 bytes (0.0 KB)", b"0-0-0 0:0:0.0 +0:0", b" <0 ms", b"host.name.x:0", b"a@b.c",
+         b"aWordOfMoreThanSixteen", b"abcd::0:ab", b"deadbeef0", b"0x0f"]
+    ),
+    max_size=400,
+).map(b"".join)  # fmt: skip
+
+
+@given(LONG)
+def test_what_a_line_becomes_does_not_depend_on_the_pieces_it_is_masked_in(line):
+    folded = fold(line)
+    pieces = list(mask(folded))
+    assert b"".join(piece for piece, _, _ in pieces) == mask_short(folded)
+    if folded:
+        assert pieces[-1][2] == len(folded)
+
+
+def test_of_a_long_line_no_more_is_masked_than_a_key_can_hold():
+    assert len(list(mask(b"([{<" * 2000))) > 1
+    assert scan(b"([{<" * 2000) == [b"(", b"[", b"{", b"<"] * (MAX_TOKENS // 4) + [REST]
+    # Six words of 200 bytes: the first five are of the first kilobyte.
+    words = [letter * 5 + b".x" * 90 for letter in (b"a", b"b", b"c", b"d", b"e", b"f")]
+    keys = scan(b" ".join(words))
+    assert keys[-1] == REST
+    assert len(keys) < len(words) + 1
+
+
+def test_paths_count_for_one_byte_of_what_is_looked_at():
+    line = b" ".join([b"/usr/lib/jvm/some/where/a.jar"] * 60 + [b"started"])
+    assert scan(fold(line)) == [ANY] * 60 + [b"started"]

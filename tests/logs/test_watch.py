@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vedette.logs.entry import Severity
@@ -252,6 +252,7 @@ def test_any_bytes_are_no_reason_to_raise(saved: bytes) -> None:
     Watch("x").restore(saved)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

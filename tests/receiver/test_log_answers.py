@@ -217,3 +217,34 @@ def test_what_nobody_told_of_is_empty_or_unknown(teller: Any, otlp: Any) -> None
     assert teller.client.get("/api/v1/incidents/nobody/i-1/logs").status_code == 404
     said = teller.client.json(f"/api/v1/incidents/{otlp.agent}/i-1/logs")
     assert (said["from_ms"], said["said"]) == (None, [])
+
+
+OTHER = "0123456789abcdef"
+
+
+def test_a_template_that_became_part_of_another_gives_it_its_counts(teller: Any) -> None:
+    before = teller.now - teller.minute
+    teller.send(teller.template(3, before), teller.template(4, before, uid=OTHER, text="job a"))
+    assert teller.counts() == {UID: 3, OTHER: 4}
+    merged = teller.window(merged={OTHER: UID})
+    teller.send(teller.template(2, total=9), merged)
+    assert teller.counts() == {UID: 9}
+    one = teller.one()
+    assert (one["total"], one["hour"]) == (9, 9)
+    teller.send(merged)  # told again
+    assert teller.counts() == {UID: 9}
+
+
+def test_a_merge_at_a_source_without_a_line_since_moves_the_total_and_the_name(
+    teller: Any,
+) -> None:
+    before = teller.now - teller.minute
+    teller.send(
+        teller.template(3, before, source="a"),
+        teller.template(4, before, uid=OTHER, source="a"),
+        teller.template(5, before, uid=OTHER, source="b"),
+    )
+    teller.send(teller.window(merged={OTHER: UID, "<no uid>": UID, UID: UID}))
+    assert teller.one(source="a")["total"] == 7
+    assert teller.one(source="b")["total"] == 5
+    assert {one["uid"] for one in teller.logs()["templates"]} == {UID}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vedette.redact.own_rules import BadRulesError, OwnRule, compiled, slow
+from vedette.redact.own_rules import BadRulesError, OwnRule, compiled
 from vedette.redact.redactor import Redactor, Settings
 
 SLOW = (
@@ -37,7 +37,6 @@ FINE = (
 
 @pytest.mark.parametrize("pattern", SLOW)
 def test_a_pattern_that_hostile_text_could_make_slow_is_refused(pattern: str) -> None:
-    assert slow(pattern)
     with pytest.raises(BadRulesError, match="mine") as caught:
         compiled([OwnRule("mine", pattern)], ())
     assert repr(pattern[:120]) in str(caught.value)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from vedette.api import Event, HistogramSample, Observation, Record, Sample, Unavailable
-from vedette.serving.collector import MISSED_S, ModelServers, ModelServersConfig
+from vedette.serving.collector import MISSED_S, SETTLED_S, ModelServers, ModelServersConfig
 from vedette.serving.vocabulary import INSTRUMENTS
 from vedette.testing import check_collector
 
@@ -227,6 +227,7 @@ def test_a_server_is_found_by_itself_and_missed_when_it_is_killed() -> None:
     place = (f"127.0.0.1:{port}", "vllm")
     try:
         assert until(run, lambda: run.values("vedette.model.server.up").get(place) == 1)
+        run.tick(SETTLED_S)
         child.kill()
         child.wait()
         run.tick(31)
@@ -237,6 +238,27 @@ def test_a_server_is_found_by_itself_and_missed_when_it_is_killed() -> None:
         run.tick(MISSED_S)
         run.tick(31)
         assert place not in run.values("vedette.model.server.up")
+    finally:
+        child.kill()
+        child.wait()
+        if child.stdout:
+            child.stdout.close()
+        run.servers.close()
+
+
+@pytest.mark.slow
+def test_a_server_that_was_there_for_a_moment_is_not_missed() -> None:
+    child, port = started()
+    run = Run(discover="on")
+    place = (f"127.0.0.1:{port}", "vllm")
+    try:
+        assert until(run, lambda: run.values("vedette.model.server.up").get(place) == 1)
+        run.tick(SETTLED_S / 2)
+        child.kill()
+        child.wait()
+        run.tick(10)
+        assert place not in run.values("vedette.model.server.up")
+        assert place not in run.values("vedette.model.server.silence")
     finally:
         child.kill()
         child.wait()

@@ -111,6 +111,14 @@ class Logs(Collector):
         resource="log",
         alarm="never",
     )
+    given_up = counter(
+        "vedette.log.given_up",
+        "{file}",
+        "Deleted log files that were let go of with lines unread, because they were not read to "
+        "their end for an hour or took too much of the disk.",
+        resource="log",
+        alarm="never",
+    )
     lost_entries = counter(
         "vedette.log.journal.lost",
         "{entry}",
@@ -272,6 +280,8 @@ class Logs(Collector):
                 self._told.pop()
             return []
         self._digest.slots.forget()
+        if records:  # else they are told with the next window that has any
+            self._digest.merges.clear()
         self._digest.expect(intake.sources())
         return records if self.config.records != "none" else []
 
@@ -306,6 +316,7 @@ class Logs(Collector):
         yield self.templates(len(digest.miner))
         yield self.behind(intake.tail.backlog)
         yield self.lost(lost.bytes)
+        yield self.given_up(lost.given_up)
         yield self.lost_entries(lost.entries + lost.damaged)
         yield self.redacted(self._teller.tally.counts().touched)
         for source, book in lately:

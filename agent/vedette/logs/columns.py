@@ -7,14 +7,17 @@ from typing import NamedTuple
 
 from vedette.logs.entry import NO_FIELDS, Entry, Severity
 
-_OF_ROWS = ("bodies", "severities", "times", "units", "headed", "sizes", "lines", "fields")
+_OF_ROWS = (
+    "bodies", "severities", "times", "units", "headed", "sizes", "lines", "fields", "heads",
+)  # fmt: skip
 
 
 class Reading(NamedTuple):
     """What one line says.
 
     ``headed``: a stamp or level of the writer stood before the body. ``continues``: what the user's
-    patterns say of it belonging to the line before, None when they say nothing.
+    patterns say of it belonging to the line before, None when they say nothing. ``head``: what
+    stood before the body, where somebody asked for it.
     """
 
     body: bytes
@@ -24,6 +27,7 @@ class Reading(NamedTuple):
     fields: Mapping[str, bytes] | None = None
     headed: bool = True
     continues: bool | None = None
+    head: bytes = b""
 
 
 def plain(value: object) -> dict[object, object]:
@@ -43,7 +47,8 @@ class Columns:
     """
 
     __slots__ = (
-        "bodies", "fields", "headed", "lines", "severities", "sizes", "times", "told", "units",
+        "bodies", "fields", "headed", "heads", "lines", "severities", "sizes", "times", "told",
+        "units",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -55,6 +60,7 @@ class Columns:
         self.sizes: list[int] = []
         self.lines: list[int] = []
         self.fields: list[Mapping[str, bytes] | None] = []
+        self.heads: list[bytes] = []
         self.told: dict[int, bool] = {}
 
     def __len__(self) -> int:
@@ -77,6 +83,7 @@ class Columns:
     def add(self, reading: Reading, size: int, lines: int = 1) -> None:
         """Append one event."""
         self.fields.append(reading.fields)
+        self.heads.append(reading.head)
         if reading.continues is not None:
             self.told[len(self.bodies)] = reading.continues
         self.bodies.append(reading.body)
@@ -97,6 +104,7 @@ class Columns:
             self.fields[index],
             self.headed[index],
             self.told.get(index),
+            self.heads[index],
         )
 
     def select(self, rows: Sequence[int]) -> Columns:
@@ -118,6 +126,7 @@ class Columns:
         self.sizes += other.sizes[rows]
         self.lines += other.lines[rows]
         self.fields += other.fields[rows]
+        self.heads += other.heads[rows]
 
     def entries(self) -> list[Entry]:
         """Return the events as entries."""

@@ -66,6 +66,8 @@ _TURN = re.compile(
 TURN_APART_NS = 600_000_000_000
 TURN_TEXT = 200
 GRADES_MAX = 4_000
+#: Merged templates of one window that are told.
+MERGES_MAX = 1_000
 #: A session's key is looked for so far: the expression is the operator's, the line anybody's.
 KEY_LOOK = 1_024
 #: Steps of sessions that a source has in one tick, at most.
@@ -99,7 +101,7 @@ class _Tick:
 class Digest:
     """What is known of this host's logs. One thread.
 
-    ``sessions`` finds the key of a session in a message, by source.
+    ``sessions`` finds the key of a session in a line, its header included, by source.
     """
 
     def __init__(self, now_ns: int, recent_bytes: int, sessions: Mapping[str, SessionKey]) -> None:
@@ -111,6 +113,8 @@ class Digest:
         self.recent = Recent(recent_bytes)
         self.watches: dict[str, Watch] = {}
         self._sessions = sessions
+        #: Templates, by their uid, that were told of and became another's in the open window.
+        self.merges: dict[str, int] = {}
         self._ticks: dict[str, _Tick] = {}
         self._turn = 0
         #: Observed seconds, and when each source that may be silent came to be known.
@@ -145,8 +149,9 @@ class Digest:
         tick.slots += _seen(looked)
         key = self._sessions.get(source)
         if key is not None and len(tick.steps) < STEPS_MAX:
-            for body, template in zip(bodies, ids, strict=True):
-                tick.steps += [Step(session, template) for session in key.of(body[:KEY_LOOK])]
+            for head, body, template in zip(columns.heads, bodies, ids, strict=True):
+                text = head + body[:KEY_LOOK]
+                tick.steps += [Step(session, template) for session in key.of(text[:KEY_LOOK])]
         self._note_units(columns, now_ns)
 
     def expect(self, sources: Iterable[str]) -> None:
@@ -321,8 +326,10 @@ class Digest:
 
     def _follow_merges(self) -> None:
         """Let counts and watches know of templates that became part of others."""
-        for old in self.miner.merged():
+        for old, uid in self.miner.merged():
             into = self.miner.resolve(old)
+            if into != OVERFLOW and self.ledger.was_told(old) and len(self.merges) < MERGES_MAX:
+                self.merges[uid] = into
             self.ledger.merge(old, into)
             self.slots.forget(old)
             for watch in self.watches.values():

@@ -30,7 +30,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     ``time_ns`` Unix nanoseconds as the writer wrote them, None without a usable timestamp;
     ``fields`` what a structured format carried beside the message (bounded by its reader), and
     ``unit`` the program, service or container that wrote it, empty when unknown. ``size`` counts
-    the raw bytes it was read from, line ends included, ``lines`` the lines.
+    the raw bytes it was read from, line ends included, ``lines`` the lines. ``head`` is what stood
+    before the message, where somebody asked for it.
     """
 
     body: bytes
@@ -40,3 +41,4 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     fields: Mapping[str, bytes] = NO_FIELDS
     size: int = 0
     lines: int = 1
+    head: bytes = b""

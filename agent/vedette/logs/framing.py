@@ -39,6 +39,8 @@ from vedette.logs.timestamps import SCALES, Clock
 NS = 1_000_000_000
 #: Kept of a line that an engine split into parts, and how long its end is awaited.
 PARTIAL_MAX, PARTIAL_WAIT_S = 262_144, 5.0
+#: Bytes of what stood before a message that are kept, where it is asked for.
+HEAD_MAX = 512
 #: Names remembered as text, and as fields.
 NAMES_MAX = 4096
 #: What a wrapped message begins with when it is structured itself.
@@ -68,7 +70,7 @@ class Framer:
 
     ``zone`` is that of stamps without one, ``boot_ns`` when the host started (for the kernel's
     stamps), ``patterns`` what the user said of the file, ``is_inner`` that what it reads was
-    wrapped by an engine already.
+    wrapped by an engine already. With ``keeps_heads`` events say what stood before their message.
     """
 
     def __init__(
@@ -78,12 +80,13 @@ class Framer:
         patterns: FilePatterns | None = None,
         *,
         is_inner: bool = False,
+        keeps_heads: bool = False,
     ) -> None:
         self.clock = Clock(zone, boot_ns)
         self.patterns = patterns
         self.stripper = Stripper()
         self._inner: Framer | None = None
-        self._is_inner = is_inner
+        self._is_inner, self._keeps_heads = is_inner, keeps_heads
         self._in_parts = False
         self._partials: dict[str, _Partial] = {}
         self._units: dict[bytes, str] = {}
@@ -137,7 +140,10 @@ class Framer:
         columns, inside = Columns(), self._inside()
         for entry in entries:
             outer = Reading(entry.body, entry.severity, entry.time_ns, entry.unit, entry.fields)
-            columns.add(_within(outer, inside.line(entry.body)), entry.size, entry.lines)
+            said = _within(outer, inside.line(entry.body))
+            if self._keeps_heads:
+                said = self._with_head(said, entry.head + entry.body)
+            columns.add(said, entry.size, entry.lines)
         return columns
 
     def _learn(self, lines: Sequence[bytes]) -> None:
@@ -155,6 +161,7 @@ class Framer:
         bodies, severities, times = columns.bodies, columns.severities, columns.times
         units, headed, sizes, counts = columns.units, columns.headed, columns.sizes, columns.lines
         fields, plain = columns.fields, self.patterns is None
+        heads_of, keeps_heads = columns.heads, self._keeps_heads
         learning = stripper.is_learning
         for raw in lines:
             line = raw.rstrip()
@@ -192,6 +199,7 @@ class Framer:
                     time += int(fraction) * SCALES[len(fraction)]
             units.append(self._unit(found[known.program]) if known.program else "")
             fields.append(self._logger(found[known.logger]) if known.logger else None)
+            heads_of.append(line[: found.end()][:HEAD_MAX] if keeps_heads else b"")
             known.hits += 1
             bodies.append(body)
             severities.append(severity)
@@ -223,7 +231,9 @@ class Framer:
         if not self._is_inner:
             part = docker_part(line) if line[:1] == b"{" else cri_part(line)
         if part is None:
-            columns.add(self._reading(line.rstrip()), size)
+            text = line.rstrip()
+            said = self._reading(text)
+            columns.add(self._with_head(said, text) if self._keeps_heads else said, size)
         else:
             self._in_parts = True
             self._part(part, size, columns, now_ns)
@@ -254,6 +264,8 @@ class Framer:
     def _contained(self, text: bytes, stamp: bytes, stream: str) -> Reading:
         """Return what a container wrote, read as any line, with the engine's stamp and stream."""
         inner = self._inside().line(text)
+        if self._keeps_heads:
+            inner = self._with_head(inner, text)
         fields = _STREAMS.get(stream) or {"stream": stream.encode("utf-8", "replace")[:64]}
         return inner._replace(
             time_ns=self.clock.rfc3339(stamp) if inner.time_ns is None else inner.time_ns,
@@ -267,6 +279,12 @@ class Framer:
             self._inner = Framer(clock.zone, clock.boot_ns, self.patterns, is_inner=True)
         self._inner.clock.set_now(self.clock.now_ns)
         return self._inner
+
+    def _with_head(self, reading: Reading, line: bytes) -> Reading:
+        """Return what a line says, with what stood before it: all of the line where it is in it."""
+        body = reading.body
+        head = line[: len(line) - len(body)] if line.endswith(body) else line + b" "
+        return reading._replace(head=head[:HEAD_MAX])
 
     def line(self, text: bytes) -> Reading:
         """Return what one whole line says, by itself."""

@@ -66,6 +66,8 @@ class Lost(msgspec.Struct):
     #: Bytes of files, and times that some vanished without it being known how many.
     bytes: int = 0
     gaps: int = 0
+    #: Deleted files that were not read to their end.
+    given_up: int = 0
     #: Entries of the journal: gone, and damaged.
     entries: int = 0
     damaged: int = 0
@@ -110,6 +112,7 @@ class Intake:
         self._formats = [
             (Finder((_below(root, glob),)), form) for glob, form in config.formats.items()
         ]
+        self._sessions = [pattern for pattern, _ in session_patterns(config)]
         self._zone = _local_zone(root)
         self._boot_ns = _boot_ns(root)
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
@@ -118,6 +121,7 @@ class Intake:
         self._now_ns = 0
         self._cursor = ""
         self._lost = Lost()
+        self._journal_gaps = 0
         #: Why the journal is not read now; empty when it is, or is not wanted.
         self.journal_trouble = ""
         self.journal_behind = False
@@ -172,7 +176,9 @@ class Intake:
     def lost(self) -> Lost:
         """Return what was lost since the start."""
         counters = self.tail.counters
-        self._lost.bytes, self._lost.gaps = counters.lost_bytes, counters.gaps
+        self._lost.bytes = counters.lost_bytes
+        self._lost.gaps = counters.gaps + self._journal_gaps
+        self._lost.given_up = counters.given_up
         return self._lost
 
     @property
@@ -210,7 +216,12 @@ class Intake:
         form = next((one for finder, one in self._formats if finder.matches(key)), None)
         zone: tzinfo | str = form.zone if form is not None and form.zone else self._zone
         patterns = form.patterns() if form is not None else None
-        stream = self._streams[key] = _Stream(source, Framer(zone, self._boot_ns, patterns))
+        # A session's key may stand in the header: a process, a thread, a request.
+        heads = any(one.match(source) for one in self._sessions)
+        if key == JOURNAL:
+            heads = bool(self._sessions)
+        framer = Framer(zone, self._boot_ns, patterns, keeps_heads=heads)
+        stream = self._streams[key] = _Stream(source, framer)
         if len(self._streams) > STREAMS_MAX:
             self._forget_stream()
         return stream
@@ -252,6 +263,7 @@ class Intake:
                     start="end" if self._config.begin == "end" else "start",
                     root=self._root,
                     kernel=self._reads_kernel(),
+                    heads=bool(self._sessions),
                 )
             )
         try:
@@ -262,7 +274,7 @@ class Intake:
         self.journal_trouble, self.journal_behind = "", batch.backlog
         self._cursor = batch.cursor
         self._lost.entries += batch.lost
-        self._lost.gaps += batch.gap
+        self._journal_gaps += batch.gap
         self._lost.damaged += batch.damaged
         if not batch.entries:
             return []

@@ -48,6 +48,7 @@ class JournalSettings(msgspec.Struct, frozen=True):
     ``start``, for the first time: ``"end"``, ``"start"`` or Unix ns. ``cursor`` is where reading
     stopped; with one, ``start`` has no say. ``root`` is where the host's files are, ``directory`` a
     journal of its own instead. Without ``kernel``, a host without a journal has nothing to read.
+    ``heads``: entries say what stands before their message, the process among it.
     """
 
     cursor: str = ""
@@ -56,6 +57,7 @@ class JournalSettings(msgspec.Struct, frozen=True):
     root: str = "/"
     directory: str = ""
     kernel: bool = True
+    heads: bool = False
 
 
 class JournalBatch(msgspec.Struct, frozen=True):
@@ -216,11 +218,12 @@ class Journal:
         raise JournalError("; ".join(reasons))
 
     def _open_by(self, way: str, cursor: str) -> _Reader:
+        heads = self._settings.heads
         if way == "journalctl":
-            return ExportReader(program(), self._places, cursor)
+            return ExportReader(program(), self._places, cursor, heads=heads)
         if self._library is None:
             self._library = Library()
-        return LibraryReader(self._library, self._places, cursor)
+        return LibraryReader(self._library, self._places, cursor, heads=heads)
 
     def _ways(self) -> tuple[str, ...]:
         if self._settings.way != "auto":

@@ -25,6 +25,7 @@ SOURCE_MONOTONIC = b"_SOURCE_MONOTONIC_TIMESTAMP"
 CONTAINER = b"CONTAINER_NAME"
 MESSAGE_ID = b"MESSAGE_ID"
 SUBJECT = b"UNIT"
+PROCESS = b"_PID"
 UNIT = b"_SYSTEMD_UNIT"
 USER_UNIT = b"_SYSTEMD_USER_UNIT"
 IDENTIFIER = b"SYSLOG_IDENTIFIER"
@@ -32,7 +33,7 @@ COMMAND = b"_COMM"
 WRITERS = (UNIT, USER_UNIT, IDENTIFIER, COMMAND)
 #: What only programs that speak the journal's own protocol can say.
 NATIVE = (CONTAINER, MESSAGE_ID, SUBJECT)
-WANTED = (MESSAGE, PRIORITY, TRANSPORT, SOURCE_TIME, SOURCE_MONOTONIC, *WRITERS, *NATIVE)
+WANTED = (MESSAGE, PRIORITY, TRANSPORT, SOURCE_TIME, SOURCE_MONOTONIC, *WRITERS, *NATIVE, PROCESS)
 #: Ways into the journal: the kernel's, and those that carry a text and no more.
 KERNEL, STDOUT = b"kernel", b"stdout"
 PLAIN = (b"syslog", STDOUT, b"audit", b"driver")
@@ -196,10 +197,16 @@ def fields_of(
     return found or NO_FIELDS
 
 
-def entry_of(fields: Mapping[bytes, bytes], size: int) -> Entry | None:
+def head_of(identifier: bytes | None, command: bytes | None, process: bytes | None) -> bytes:
+    """Return what stands before a message where journalctl or a syslog daemon writes it."""
+    name = identifier or command or b""
+    return name + (b"[%s]: " % process if process else b": ")
+
+
+def entry_of(fields: Mapping[bytes, bytes], size: int, *, heads: bool = False) -> Entry | None:
     """Return the entry of the fields in an export; None without a message or a time.
 
-    ``size`` is the message's, before it was cut off.
+    ``size`` is the message's, before it was cut off; ``heads``: what stands before it is wanted.
     """
     message = fields.get(MESSAGE)
     realtime = _number(fields.get(b"__REALTIME_TIMESTAMP"))
@@ -225,6 +232,7 @@ def entry_of(fields: Mapping[bytes, bytes], size: int) -> Entry | None:
         fields_of(transport, message_id, subject),
         size + 1,
         message.count(b"\n") + 1,
+        head_of(*map(fields.get, (IDENTIFIER, COMMAND, PROCESS))) if heads else b"",
     )
 
 

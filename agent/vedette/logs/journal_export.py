@@ -56,7 +56,8 @@ class ExportReader:
     cursor is still there.
     """
 
-    def __init__(self, path: str, places: Places, cursor: str) -> None:
+    def __init__(self, path: str, places: Places, cursor: str, *, heads: bool = False) -> None:
+        self._heads = heads
         self.cursor = cursor
         self.found = True
         self._place = _place(places)
@@ -93,7 +94,7 @@ class ExportReader:
                 continue
             seen += 1
             self.cursor = cursor or self.cursor
-            entry = told.entry_of(exported.fields, exported.size)
+            entry = told.entry_of(exported.fields, exported.size, heads=self._heads)
             if entry is not None:
                 entries.append(entry)
                 size += entry.size

@@ -116,8 +116,10 @@ class LibraryReader:
     tells, after the first reading, whether the entry of the cursor is still there.
     """
 
-    def __init__(self, library: Library, places: Places, cursor: str) -> None:
-        self._library = library
+    def __init__(
+        self, library: Library, places: Places, cursor: str, *, heads: bool = False
+    ) -> None:
+        self._library, self._heads = library, heads
         # Bound once: they are called for every field of every entry.
         self._get_data, self._next = library["get_data"], library["next"]
         self._guard = FaultGuard()
@@ -268,6 +270,7 @@ class LibraryReader:
             told.fields_of(transport, message_id, subject),
             size,
             message.count(b"\n") + 1,
+            self._head() if self._heads else b"",
         )
 
     def _writers(self) -> tuple[bytes | None, ...]:
@@ -276,6 +279,9 @@ class LibraryReader:
         if unit and unit.endswith(b".service") and not unit.startswith(b"user@"):
             return (unit,)
         return (unit, *map(self._field, told.WRITERS[1:]))
+
+    def _head(self) -> bytes:
+        return told.head_of(*map(self._field, (told.IDENTIFIER, told.COMMAND, told.PROCESS)))
 
     def _kernel_entry(self, message: bytes, size: int, realtime: int) -> Entry:
         monotonic = self._microseconds("get_monotonic_usec", ctypes.create_string_buffer(16))

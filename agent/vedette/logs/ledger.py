@@ -108,6 +108,12 @@ class Ledger:
             self._give_up()
         return counts
 
+    def was_told(self, template: int) -> bool:
+        """Say whether a template had lines in a window before the open one."""
+        books = self.sources.values()
+        rows = (book.rows.get(template) for book in books)
+        return any(row is not None and row.total > row.count for row in rows)
+
     def merge(self, old: int, into: int) -> None:
         """Add the rows of a template that became part of another to that one's."""
         for book in self.sources.values():

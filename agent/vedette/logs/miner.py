@@ -18,31 +18,23 @@ Bounds: at most ``Settings.max_templates``. With little room left a key must be 
 a template, and with none the least used templates are given up; the lines of both count for
 ``OVERFLOW``. ``tests/bench/logs_miner.py`` measures memory and time for hostile input.
 
-Cost: about 1 µs for a line that is in the cache, 40 to 80 µs for one that is not.
+Cost: about 1 µs for a line that is in the cache, 40 to 120 µs for one that is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from heapq import nsmallest
-from itertools import islice
-
-import msgspec
 
 from vedette.logs import miner_text
 from vedette.logs.miner_index import Index, Node, root
-from vedette.logs.miner_masks import ANY, fold_all, scan
+from vedette.logs.miner_known import Known, pairs
+from vedette.logs.miner_masks import ANY, fold_all
 from vedette.logs.miner_state import VERSION, MinerState, NodeState, pack, unpack
-from vedette.logs.miner_words import (
-    Key,
-    Near,
-    absorbs,
-    collapse,
-    key_hash,
-    looser,
-    needed,
-)
+from vedette.logs.miner_template import Settings, Template
+from vedette.logs.miner_tokens import scan
+from vedette.logs.miner_words import Key, Near, collapse, key_hash, looser, needed
 
 #: Id of the template that stands for all lines whose own template was given up.
 OVERFLOW = 0
@@ -50,42 +42,6 @@ OVERFLOW = 0
 _LOOKS = 16
 #: Bytes of a template's first line that are kept to write its text when somebody asks.
 _EXAMPLE = 1024
-#: Ways in which the words of templates vary that are tried on a new key.
-_PATTERNS, _PATTERNS_BUT_ONE = 64, 8
-
-
-class Settings(msgspec.Struct, frozen=True):
-    """Bounds of a miner. None of them is about what makes a template."""
-
-    max_templates: int = 2000
-    #: Size of all keys together, in bytes of their tokens.
-    max_key_bytes: int = 2 << 20
-    #: Lines of one generation of the cache, and their bytes; longer lines are not cached.
-    cache_lines: int = 8192
-    cache_bytes: int = 1 << 20
-    cache_line_bytes: int = 1024
-    #: Keys of one generation of those known to belong to a looser template.
-    known_keys: int = 4096
-    #: Ids that are remembered as aliases, and new templates that wait to be fetched.
-    max_aliases: int = 8000
-    max_fresh: int = 1000
-
-
-class Template(msgspec.Struct, frozen=True):
-    """A template as it is now.
-
-    ``id`` is its number here; ``uid`` 16 hex digits made of its first line's key, the same on every
-    host that saw such a line first. ``text`` has ``<num>``, ``<ip>``, ``<*>`` for what varies,
-    ``slots`` the forms of these in order; both change as more is seen, and ``version`` counts how
-    often. ``count`` is how many lines it had, its aliases' included.
-    """
-
-    id: int
-    uid: str
-    text: str
-    count: int
-    slots: tuple[str, ...]
-    version: int
 
 
 class Miner:
@@ -102,14 +58,11 @@ class Miner:
         self._alive: dict[int, Node] = {}
         self._by_id: dict[int, Node] = {}
         self._key_bytes = 0
-        self._known: dict[int, Node] = {}
-        self._known_before: dict[int, Node] = {}
-        self._met: set[int] = set()
-        self._met_before: set[int] = set()
+        self._known = Known(self.settings.known_keys)
         self._aliases: dict[int, Node] = {}
         self._fresh: dict[int, None] = {}
         #: Ids that became part of another template since somebody asked.
-        self._merged: dict[int, None] = {}
+        self._merged: dict[int, int] = {}
         #: Counts what changed in what is saved, other than the numbers of lines.
         self.changes = 0
         self._index = Index(self._alive)
@@ -178,9 +131,9 @@ class Miner:
         self._fresh.clear()
         return found
 
-    def merged(self) -> list[int]:
-        """Return the ids that became part of another template since the last call."""
-        found = list(self._merged)
+    def merged(self) -> list[tuple[int, str]]:
+        """Return what became part of another template since the last call: its id and its uid."""
+        found = [(number, _uid(birth)) for number, birth in self._merged.items()]
         self._merged.clear()
         return found
 
@@ -201,11 +154,11 @@ class Miner:
                       node.wordy, node.example, node.face)
             for node in self._sorted()
         )  # fmt: skip
+        known, known_before, met, met_before = self._known.save()
         return pack(
             MinerState(
                 VERSION, self._next, self._overflow.count, self.overflowed, self.unfetched, nodes,
-                _pairs(self._known), _pairs(self._known_before), _pairs(self._aliases),
-                tuple(sorted(self._met)), tuple(sorted(self._met_before)), tuple(self._fresh),
+                known, known_before, pairs(self._aliases), met, met_before, tuple(self._fresh),
             )
         )  # fmt: skip
 
@@ -222,10 +175,8 @@ class Miner:
             miner._key_bytes += _size(node.key)
             miner._index.vary(node, one.wordy)
         by_id = {**miner._by_id, OVERFLOW: miner._overflow}
-        miner._known = {mark: by_id[number] for mark, number in state.known}
-        miner._known_before = {mark: by_id[number] for mark, number in state.known_before}
+        miner._known.restore(by_id, state.known, state.known_before, state.met, state.met_before)
         miner._aliases = {number: by_id[into] for number, into in state.aliases}
-        miner._met, miner._met_before = set(state.met), set(state.met_before)
         miner._fresh = dict.fromkeys(state.fresh)
         miner._next, miner._overflow.count = state.next_id, state.overflow
         miner.overflowed, miner.unfetched = state.overflowed, state.unfetched
@@ -252,17 +203,14 @@ class Miner:
         """Return the template of a line, a new one if it has none."""
         near = Near(collapse(scan(folded))[0])
         mark = near.hash
-        node = self._known.get(mark) or self._known_before.get(mark)
-        if node is not None:
-            return root(node)
-        node = self._alive.get(mark)
+        node = self._known.owner(mark) or self._alive.get(mark)
         if node is not None:
             return node
-        node = self._worded(near)
+        node = self._index.worded(near)
         if node is None:
-            if self._is_full() and not self._seen_before(mark):
+            if self._is_full() and not self._known.meet(mark):
                 return self._overflow
-            node = self._match(near)
+            node = self._index.match(near)
             if node is None:
                 return self._create(near, line)
         self._know(mark, node)
@@ -278,55 +226,6 @@ class Miner:
             8 * len(self._alive) >= 7 * settings.max_templates
             or 8 * self._key_bytes >= 7 * settings.max_key_bytes
         )
-
-    def _seen_before(self, mark: int) -> bool:
-        """Say whether a key was met lately, and remember that it was."""
-        if mark in self._met or mark in self._met_before:
-            return True
-        if len(self._met) >= self.settings.known_keys:
-            self._met_before, self._met = self._met, set()
-        self._met.add(mark)
-        return False
-
-    def _worded(self, near: Near) -> Node | None:
-        """Return a template of which words are known to vary where this key's words differ."""
-        found: Node | None = None
-        for places in islice(self._index.patterns(len(near.key)), _PATTERNS):
-            if all(near.marks[place] or near.key[place] == ANY for place in places):
-                node = self._alive.get(near.with_all(places))
-                if node and node.wordy == places and (found is None or node.id < found.id):
-                    found = node
-        return found
-
-    def _match(self, near: Near) -> Node | None:
-        """Return a template whose variable parts take the words that a key has instead."""
-        weight = near.weight - 1
-        for place, first, last, mark in near.steps():
-            node = self._alive.get(mark)
-            if node is not None and absorbs(weight, near.marks[place]):
-                if last - first == 1:
-                    self._index.vary(node, {*node.wordy, place})
-                return node
-        for key, _, _ in looser(near):
-            node = self._alive.get(key_hash(key))
-            if node is not None:
-                return node
-        return self._worded_but_one(near)
-
-    def _worded_but_one(self, near: Near) -> Node | None:
-        """Return a template of whose words one more differs than is known to vary."""
-        for places in islice(self._index.patterns(len(near.key)), _PATTERNS_BUT_ONE):
-            weight = near.weight - 1 - len(places)
-            if not all(near.marks[place] or near.key[place] == ANY for place in places):
-                continue
-            for step in near.steps():
-                if step.last - step.first > 1 or step.place in places:
-                    continue
-                node = self._alive.get(near.with_all((*places, step.place)))
-                if node and node.wordy == places and absorbs(weight, near.marks[step.place]):
-                    self._index.vary(node, {*places, step.place})
-                    return node
-        return None
 
     def _create(self, near: Near, line: bytes) -> Node:
         node = Node(self._next, near.key, near.hash, line[:_EXAMPLE])
@@ -419,7 +318,7 @@ class Miner:
         self.changes += 1
         known = self._by_id.pop(node.id, None) is not None
         if known and len(self._merged) < self.settings.max_aliases:
-            self._merged[node.id] = None
+            self._merged[node.id] = node.birth
         if not known or into is self._overflow:
             return  # it never was one, or is unknown from now on, which means the same
         if len(self._aliases) >= self.settings.max_aliases:
@@ -434,18 +333,14 @@ class Miner:
             self._retire(node, known=False)
             self._absorb(node, self._overflow)
             self.overflowed += 1
-        for known in (self._known, self._known_before):
-            for mark in [one for one, node in known.items() if root(node) is self._overflow]:
-                del known[mark]
+        self._known.disown(self._overflow)
         self._forget_lines()
 
     def _know(self, mark: int, node: Node) -> None:
         """Remember that a key which is no template's own belongs to one."""
-        if len(self._known) >= self.settings.known_keys:
-            self._known_before, self._known = self._known, {}
+        if self._known.belongs(mark, node):
             # What was forgotten may be placed anew; the cache must not say otherwise.
             self._forget_lines()
-        self._known[mark] = node
 
     def _forget_lines(self) -> None:
         self._cache_before.clear()
@@ -478,7 +373,7 @@ class Miner:
 
     def _template(self, node: Node) -> Template:
         face = self._face(node)
-        return Template(node.id, f"{node.birth:016x}", miner_text.write(face), node.count,
+        return Template(node.id, _uid(node.birth), miner_text.write(face), node.count,
                         miner_text.slots(face), node.version)  # fmt: skip
 
     def _node(self, number: int) -> Node:
@@ -493,8 +388,8 @@ class Miner:
         return [node for _, node in sorted(self._by_id.items())]
 
 
-def _pairs(nodes: Mapping[int, Node]) -> tuple[tuple[int, int], ...]:
-    return tuple((number, root(node).id) for number, node in nodes.items())
+def _uid(birth: int) -> str:
+    return f"{birth:016x}"
 
 
 def _size(key: Key) -> int:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
+from vedette.logs.miner_masks import ANY
 from vedette.logs.miner_text import Face
-from vedette.logs.miner_words import Key, Near, key_hash, looser
+from vedette.logs.miner_words import Key, Near, absorbs, key_hash, looser
+
+#: Ways in which the words of templates vary that are tried on a new key.
+_PATTERNS, _PATTERNS_BUT_ONE = 64, 8
 
 
 class Node:
@@ -88,6 +93,46 @@ class Index:
         self._entries = 0
         for node in self._alive.values():
             self.enter(Near(node.key))
+
+    def worded(self, near: Near) -> Node | None:
+        """Return a template of which words are known to vary where this key's words differ."""
+        found: Node | None = None
+        for places in islice(self.patterns(len(near.key)), _PATTERNS):
+            if all(near.marks[place] or near.key[place] == ANY for place in places):
+                node = self._alive.get(near.with_all(places))
+                if node and node.wordy == places and (found is None or node.id < found.id):
+                    found = node
+        return found
+
+    def match(self, near: Near) -> Node | None:
+        """Return a template whose variable parts take the words that a key has instead."""
+        weight = near.weight - 1
+        for place, first, last, mark in near.steps():
+            node = self._alive.get(mark)
+            if node is not None and absorbs(weight, near.marks[place]):
+                if last - first == 1:
+                    self.vary(node, {*node.wordy, place})
+                return node
+        for key, _, _ in looser(near):
+            node = self._alive.get(key_hash(key))
+            if node is not None:
+                return node
+        return self._worded_but_one(near)
+
+    def _worded_but_one(self, near: Near) -> Node | None:
+        """Return a template of whose words one more differs than is known to vary."""
+        for places in islice(self.patterns(len(near.key)), _PATTERNS_BUT_ONE):
+            weight = near.weight - 1 - len(places)
+            if not all(near.marks[place] or near.key[place] == ANY for place in places):
+                continue
+            for step in near.steps():
+                if step.last - step.first > 1 or step.place in places:
+                    continue
+                node = self._alive.get(near.with_all((*places, step.place)))
+                if node and node.wordy == places and absorbs(weight, near.marks[step.place]):
+                    self.vary(node, {*places, step.place})
+                    return node
+        return None
 
     def patterns(self, length: int) -> list[tuple[int, ...]]:
         """Return which places hold words in templates with a key of this length."""

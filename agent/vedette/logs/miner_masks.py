@@ -1,41 +1,30 @@
-"""Cut a log line into tokens: words that tell what happened, and parts that vary by nature.
+"""Mask what varies in a log line: addresses, times, paths and what else has a form of its own.
 
 Two steps, both pure functions of the line:
 
 1. ``fold`` maps control bytes to spaces and every run of digits to a single ``0``. Lines that
    differ in numbers only become equal bytes, which makes the cheap key of the miner's cache, and
    all that follows looks at the folded line only.
-2. ``scan`` replaces what has a recognisable form (addresses, times, paths, ...) by a code, one
-   byte below 0x20, and splits the rest into words and delimiters. A word with a digit is variable,
-   unless it is a name with numbers behind it (``eth0``, ``blk_-15``, ``node-246``): such a word
-   stays, with its numbers folded, because the name is what tells lines apart.
+2. ``mask`` replaces what has a recognisable form by a code, one byte below 0x20. The rest is for
+   ``miner_tokens``, which cuts it into words.
 
-``scan`` answers with tokens only; ``scan_spans`` also says which bytes of the line each token was.
-
-Bounds: the first ``MAX_BYTES`` of a line, ``MAX_TOKENS`` tokens, then ``REST``. No expression here
-can need more than linear time: every repetition is either of a class that cannot match what follows
-or has an upper limit.
+Bounds: the first ``MAX_BYTES`` of a line. No expression here can need more than linear time: every
+repetition is either of a class that cannot match what follows or has an upper limit.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 MAX_BYTES = 8192
-MAX_TOKENS = 128
-#: Longer words are variable: no writer has words of this length.
-MAX_WORD = 96
-#: A name with numbers behind it is not longer.
-MAX_NUMBERED = 64
 
 #: A variable part of any form; what a template's key holds for all forms.
 ANY = b"\x01"
 #: A colon with a neighbour on both sides (``host:port``), unlike the one that ends a phrase.
 GLUE = b"\x1c"
-#: Stands for all tokens beyond ``MAX_TOKENS``.
+#: Stands for all that is not looked at any more.
 REST = b"\x1d"
 
 _CODES = b"\x02\x03\x04\x05\x06\x07\x08\x0e\x0f\x10\x11\x12\x13"
@@ -119,54 +108,103 @@ _MASKS: tuple[tuple[bytes, bytes | None, bytes], ...] = (
 #: The size in units behind the size in bytes: said twice, and left out by some when small.
 _DROP = rb"(?<=0 bytes) \(0(?:\.0)? [KMGTP]?i?B\)"
 _NEEDS = (b":", b"/", b"://", b"@")
+#: What any of them begins with, and what a number is followed by that is none of them: said first,
+#: as it spares trying all of them where none can be.
+_BEGINS = rb"(?=[A-Za-z0./\\\\<])(?!0[,;)\]}\"'|=])"
 
 
-def _mask_for(present: int) -> re.Pattern[bytes]:
-    """Return the expression for lines with these of ``_NEEDS``, as bits; others cost time only."""
-    has = [need for place, need in enumerate(_NEEDS) if present >> place & 1]
-    parts = [
-        # A group of each, so that the number of the last one tells which it was.
-        b"(%s)" % pattern if need is None or need in has else b"(\\x00\\x00)"
-        for _, need, pattern in _MASKS
-    ]
-    return re.compile(_L + b"(?:" + b"|".join(parts) + b")|(" + _DROP + b")")
+#: Where something was, and its code.
+Spans = list[tuple[int, int, bytes]]
+
+#: A long word without a form, which stays as it is: spares trying the masks within it.
+_PLAIN = rb"[A-Za-z0_\x80-\xff]{16,}"
 
 
-_MASK_CODE = (b"", *(code for code, _, _ in _MASKS), b"")
-_MASK_BY_NEED: dict[int, re.Pattern[bytes]] = {}
+class _Masks(NamedTuple):
+    """The masks that a line can need, as one expression; ``code`` answers what a match becomes."""
+
+    pattern: re.Pattern[bytes]
+    code: Callable[[re.Match[bytes]], bytes]
+    #: What no mask without a bound has in it.
+    stop: re.Pattern[bytes]
 
 
-def _masks(folded: bytes) -> re.Pattern[bytes]:
-    colon, slash = b":" in folded, b"/" in folded
-    present = colon + 2 * slash + (4 * (b"://" in folded) if colon and slash else 0)
-    present += 8 * (b"@" in folded)
-    found = _MASK_BY_NEED.get(present)
+def _masks_for(present: int) -> _Masks:
+    """Return the masks for lines with these of ``_NEEDS``, as bits; the others cost time only."""
+    has = {None, *(need for place, need in enumerate(_NEEDS) if present >> place & 1)}
+    masks = [(code, pattern) for code, need, pattern in _MASKS if need in has]
+    # A group of each, so that the number of the last one tells which it was.
+    either = b"|".join(b"(%s)" % pattern for _, pattern in masks)
+    codes = (*(code for code, _ in masks), b"")
+
+    def code(match: re.Match[bytes]) -> bytes:
+        number = match.lastindex
+        return codes[number - 1] if number else match.group()
+
+    pattern = re.compile(
+        _L + b"(?:" + _BEGINS + b"(?:" + either + b")|" + _PLAIN + b")|(" + _DROP + b")"
+    )
+    return _Masks(pattern, code, _STOP if present >> 4 & 1 else _STOP_SIMPLE)
+
+
+#: No path with a question behind it, address or file of Windows goes on over the first; over the
+#: second does no other path.
+_STOP = re.compile(rb"[ \"'<>]")
+_STOP_SIMPLE = re.compile(rb"[ \"'<>,;|()\[\]{}=]")
+_MASKS_BY_NEED: dict[int, _Masks] = {}
+
+
+def _masks(folded: bytes) -> _Masks:
+    colon, slash, address = b":" in folded, b"/" in folded, b"://" in folded
+    present = colon + 2 * slash + 4 * address + 8 * (b"@" in folded)
+    present += 16 * (address or b"?" in folded or b"\\" in folded)
+    found = _MASKS_BY_NEED.get(present)
     if found is None:
-        found = _MASK_BY_NEED[present] = _mask_for(present)
+        found = _MASKS_BY_NEED[present] = _masks_for(present)
     return found
 
 
-_W = rb"[^\s=,;:()\[\]{}\"'|<>.]"
-_TOKEN = re.compile(
-    _W + rb"+(?:\." + _W + rb"+)*(?:\([+-]?0\)|\[[+-]?0\])?|\.+|[=,;:()\[\]{}\"'|<>]"
-)
-_VARIES = re.compile(rb"[0\x01-\x1f]").search
-_NUMBER = re.compile(rb"[+-]?0(?:\.0)*(?:[eE][+-]?0)?((?!x)[A-Za-z%]{0,4})").fullmatch
-_CALL = re.compile(rb"(.+)([(\[])[^()\[\]]*[)\]]").fullmatch
-_NUMBERED = re.compile(rb"(?![a-f]+0$)(?!.*0[A-Za-z])(?!.*\..*\.)_*[A-Za-z][A-Za-z0_.-]*").fullmatch
-_NUMBERS = re.compile(rb"[_.-]*0(?:[_.-]*[A-Za-z]?[_.-]*0)*")
-_UNITS = dict.fromkeys(b"B KB MB GB TB PB kB Kb Mb KiB MiB GiB TiB".split(), b"B") | dict.fromkeys(
-    b"sec secs ms us ns s min mins msec usec msecs usecs".split(), b"sec"
-)
+def mask(folded: bytes) -> Iterator[tuple[bytes, Spans, int]]:
+    """Yield a folded line, piece by piece, with a code for all that has a form.
+
+    With each, where in the folded line stood what became which code, and where it ends. That is
+    where no mask without a bound goes on, and those with one see as much behind it as they could
+    need: what a line becomes does not depend on the pieces, and who has enough need not ask for
+    more.
+    """
+    masks = _masks(folded)
+    at, end, window = 0, len(folded), WINDOW
+    while at < end:
+        found = masks.stop.search(folded, at + window) if at + window < end else None
+        cut = found.start() if found else end
+        pieces: list[bytes] = []
+        spans: Spans = []
+        for match in masks.pattern.finditer(folded, at, min(cut + _MARGIN, end)):
+            if not match.lastindex:
+                continue
+            start, stop = match.span()
+            if start >= cut:
+                break
+            code = masks.code(match)
+            pieces += (folded[at:start], code)
+            spans.append((start, stop, code))
+            at = stop
+        pieces.append(folded[at:cut])
+        at = max(cut, at)
+        yield b"".join(pieces), spans, at
+        window = 4 * WINDOW
 
 
-class Token(NamedTuple):
-    """A token: what it is in a key, how it is written (empty: as it is), its place in the line."""
+def mask_short(folded: bytes) -> bytes:
+    """Return what the pieces of ``mask`` are together; for lines no longer than ``WINDOW``."""
+    masks = _masks(folded)
+    return masks.pattern.sub(masks.code, folded)
 
-    key: bytes
-    code: bytes
-    start: int
-    end: int
+
+#: Bytes of a line that are masked at once, at first; longer than most lines.
+WINDOW = 256
+#: More than the longest of the masks with a bound that may have a space or a comma in it.
+_MARGIN = 128
 
 
 def head(line: bytes) -> bytes:
@@ -211,133 +249,3 @@ def fold_all(lines: Sequence[bytes]) -> list[bytes]:
 
 
 _FOLD_LINES = bytes(0x0A if b == 0x0A else _FOLD[b] for b in range(256))
-
-
-def _mask(match: re.Match[bytes]) -> bytes:
-    return _MASK_CODE[match.lastindex or 0]
-
-
-def scan(folded: bytes) -> list[bytes]:
-    """Return the tokens of a folded line as they stand in a key: constants, or ``ANY``."""
-    return _split(_masks(folded).sub(_mask, folded))[0]
-
-
-def scan_spans(line: bytes) -> tuple[bytes, list[Token]]:
-    """Return the line cleaned, and its tokens with their forms and places in it."""
-    text, folded = clean(line), fold(line)
-    back = _unfold(text)
-    # Where the masked line stands behind the folded one, by masked position.
-    places, shifts, shift = [0], [0], 0
-    for match in _masks(folded).finditer(folded):
-        start, end = match.span()
-        length = len(_mask(match))
-        # A code stands at the start of what it replaces; the byte behind it, at the end.
-        places.append(start - shift + 1)
-        shift += end - start - length
-        shifts.append(shift)
-    masked = _masks(folded).sub(_mask, folded)
-    keys, starts, ends = _split(masked)
-    tokens = []
-    for key, start, end in zip(keys, starts, ends, strict=True):
-        code = _form(masked[start:end], key) if key != REST else b""
-        first = back[start + shifts[bisect_right(places, start) - 1]]
-        last = back[end + shifts[bisect_right(places, end) - 1]]
-        tokens.append(Token(key, code, first, max(first, last)))
-    return text, tokens
-
-
-def _split(masked: bytes) -> tuple[list[bytes], list[int], list[int]]:
-    """Cut a masked line into keys, and where each begins and ends in it."""
-    keys: list[bytes] = []
-    starts: list[int] = []
-    ends: list[int] = []
-    known = _KEYS.get
-    last, end, size = b"", 0, len(masked)
-    for match in _TOKEN.finditer(masked):
-        word = match.group()
-        start = match.start()
-        if (last == b"=" and start > end and masked[match.end() : match.end() + 1] == b"=") or (
-            last == b"(" and word == b")" and start == end and masked[end - 2 : end - 1] == b" "
-        ):
-            keys.append(ANY)  # an empty value, where other lines have one
-            starts.append(end)
-            ends.append(end)
-        if len(keys) >= MAX_TOKENS:
-            keys.append(REST)
-            starts.append(start)
-            ends.append(size)
-            return keys, starts, ends
-        key = known(word)
-        if key is None:
-            key = _key(word)
-        stop = match.end()
-        if key == b":":
-            if start == end and stop < size and masked[stop] != 32:
-                key = GLUE
-        elif last == ANY and word in _UNITS:
-            key = _UNITS[word]
-        keys.append(key)
-        starts.append(start)
-        ends.append(stop)
-        last, end = key, stop
-    if last == b"=":
-        keys.append(ANY)
-        starts.append(end)
-        ends.append(end)
-    return keys, starts, ends
-
-
-#: What words are in a key: a memory of ``_key``, a pure function, so it is no state.
-_KEYS: dict[bytes, bytes] = {}
-_MAX_KEYS, _MAX_KEPT = 8192, 48
-
-
-def _key(word: bytes) -> bytes:
-    """Return what a word is in a key."""
-    if len(word) > MAX_WORD:
-        return ANY
-    key = word
-    if _VARIES(word):
-        call = _CALL(word)
-        name, tail = (call[1], call[2] + b"0") if call else (word, b"")
-        if tail and not _VARIES(name):
-            key = name + tail
-        elif len(name) <= MAX_NUMBERED and _NUMBERED(name):
-            key = _NUMBERS.sub(b"0", name) + tail
-        else:
-            key = ANY
-    if len(word) <= _MAX_KEPT:
-        if len(_KEYS) >= _MAX_KEYS:
-            _KEYS.clear()
-        _KEYS[word] = key
-    return key
-
-
-def _form(word: bytes, key: bytes) -> bytes:
-    """Return how a masked word is written, with a code; empty where its key is no ``ANY``."""
-    if key != ANY:
-        return b""
-    if len(word) == 1 and word in FORM:
-        return word
-    if not word:
-        return b""
-    number = _NUMBER(word)
-    if number:
-        # A unit stays in the text: ``12ms`` is ``<num>ms``.
-        return CODE["num"] + number[1]
-    return CODE["id"]
-
-
-def _unfold(text: bytes) -> list[int]:
-    """Return for each position of the folded line, and its end, the position in the cleaned one."""
-    back: list[int] = []
-    place = 0
-    for match in _RUN.finditer(text):
-        start, end = match.span()
-        back.extend(range(place, start + 1))
-        place = end
-    back.extend(range(place, len(text) + 1))
-    return back
-
-
-_RUN = re.compile(rb"[0-9]+")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from vedette.logs.miner_masks import MAX_TOKENS
+from vedette.logs.miner_tokens import MAX_TOKENS
 
 VERSION = 1
 #: The most that is read: several times what the bounds of a miner allow.

@@ -16,7 +16,8 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from vedette.logs.miner_masks import ANY, CODE, FORM, GLUE, REST, clean, scan_spans
+from vedette.logs.miner_masks import ANY, CODE, FORM, GLUE, REST, clean
+from vedette.logs.miner_tokens import scan_spans
 from vedette.logs.miner_words import Key, collapse
 
 Face = tuple[bytes, ...]

@@ -48,6 +48,7 @@ _OPPOSITES = frozenset(
     b" end enter exit started stopped success failure succeeded failed up down open close opened"
     b" closed add remove added removed".split()
 )
+_LONGEST_OPPOSITE = max(map(len, _OPPOSITES))
 _ABSENT = frozenset((b"null", b"none", b"nil"))
 #: What is in front of a name.
 _NAMING = frozenset(
@@ -73,14 +74,13 @@ def traits(word: bytes) -> int:
     if found is None:
         found = 0
         if _is_wordy(word):
-            lower = word.lower()
-            found = WORDY
-            found |= NAME if _is_name(word) and not _is_state(word) else 0
-            found |= STATE if _is_state(word) else 0
+            found = WORDY | (STATE if _is_state(word) else NAME if _is_name(word) else 0)
             found |= CAPITALS if _is_capitals(word) else 0
-            found |= OPPOSITE if lower in _OPPOSITES else 0
             found |= NUMBERED if b"0" in word else 0
-            found |= ABSENT if lower in _ABSENT else 0
+            if len(word) <= _LONGEST_OPPOSITE:
+                lower = word.lower()
+                found |= OPPOSITE if lower in _OPPOSITES else 0
+                found |= ABSENT if lower in _ABSENT else 0
         if len(_TRAITS) >= _MAX_MEMORY:
             _TRAITS.clear()
         _TRAITS[word] = found

@@ -8,7 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from vedette.api import Duration, Size
-from vedette.logs.patterns import FilePatterns, compile_patterns, compile_safe
+from vedette.logs.patterns import (
+    WAYS_ANYWHERE,
+    FilePatterns,
+    compile_patterns,
+    compile_safe,
+)
 from vedette.logs.sessions import SessionKey
 from vedette.logs.tail_settings import NO_TEXT
 from vedette.logs.timestamps import zone_of
@@ -166,7 +171,7 @@ class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, str],
         Meta(
             description="Where lines belong to sessions (a request, a job, a block): a glob of the "
-            "file or unit, and a regular expression that finds the session's key in a message."
+            "file or unit, and a regular expression that finds the session's key in a line."
         ),
     ] = {}
     window: Annotated[
@@ -202,7 +207,7 @@ class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for glob, pattern in self.sessions.items():
             try:
                 SessionKey(pattern)
-                compile_safe(glob, pattern)
+                compile_safe(glob, pattern, ways=WAYS_ANYWHERE)
             except ValueError as error:
                 raise ValueError(f"sessions: {glob!r}: {error}") from None
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from vedette.logs.positions import Positions
 from vedette.logs.splitting import Split
+from vedette.logs.tail_deleted import Deleted
 from vedette.logs.tail_files import ElsewhereError, Reader
 from vedette.logs.tail_lineage import Lineage
 from vedette.logs.tail_places import Places
@@ -37,6 +38,7 @@ class Tail:
         self._lineage = Lineage(self._register)
         self._twins = Twins(self._register, self._lineage)
         self._places = Places(self._register, self._lineage)
+        self._deleted = Deleted(self._register)
 
     def restore(self, positions: Positions, now: float) -> None:
         """Go on at positions kept from an earlier run; before the first ``poll``."""
@@ -59,6 +61,7 @@ class Tail:
                 steps -= 1
                 if left <= 0 or steps <= 0:
                     break
+        self._deleted.check(now)
         return chunks
 
     def positions(self, now: float) -> Positions:

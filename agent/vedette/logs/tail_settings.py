@@ -34,6 +34,11 @@ class TailSettings(msgspec.Struct, frozen=True):
     partial_s: float = 30.0
     #: A file that was rotated away or deleted is read until it did not grow for so long.
     grace_s: float = 5.0
+    #: A deleted file is given up when its end was not reached for so long; so many of them, and
+    #: so much of their room, may wait to be read.
+    deleted_s: float = 3_600.0
+    deleted_files: int = 64
+    deleted_bytes: int = 1 << 30
     #: Patterns are searched so often; a file long idle is looked at so often.
     discover_s: float = 2.0
     idle_s: float = 10.0
@@ -56,6 +61,7 @@ class Counters:
         "cut_lines",
         "flushed",
         "gaps",
+        "given_up",
         "lines",
         "lost_bytes",
         "rotations",
@@ -79,6 +85,8 @@ class Counters:
         #: Times that bytes vanished unread, and how many as far as that is known.
         self.gaps = 0
         self.lost_bytes = 0
+        #: Deleted files that were not read to their end.
+        self.given_up = 0
 
 
 class Container(msgspec.Struct, frozen=True):

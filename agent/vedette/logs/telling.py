@@ -16,7 +16,7 @@ from vedette.api import Event, Record
 from vedette.logs.digest import Digest
 from vedette.logs.entry import Severity
 from vedette.logs.ledger import Row
-from vedette.logs.miner import Template
+from vedette.logs.miner_template import Template
 from vedette.logs.novelty import is_danger
 from vedette.logs.signals import Kind, LogSignal
 from vedette.logs.slots import SlotSummary
@@ -113,6 +113,7 @@ class Teller:
             if book.last_ns >= start_ns
         }
         counts = self.tally.counts()
+        merged = {uid: self._digest.uid(into) for uid, into in self._digest.merges.items()}
         attributes = {
             "vedette.window.start": start_ns,
             "vedette.window.end": end_ns,
@@ -120,6 +121,7 @@ class Teller:
             "vedette.log.events.untold": untold,
             "vedette.log.templates": templates,
             "vedette.log.sources": sources,
+            **({"vedette.log.merged": merged} if merged else {}),
             "vedette.log.redacted": {
                 "texts": counts.pieces,
                 "touched": counts.touched,

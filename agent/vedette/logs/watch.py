@@ -5,6 +5,7 @@ for the first time, lines of sessions, what slots held. It asks
 
 novelty     a template never seen                                        ``new_template``
 rhythm      more lines than ever, or none where they come regularly      ``burst``, ``silence``
+pulse       no line at all of a source that always has some              ``silence``
 followers   what always follows did not come                             ``missing``
 order       a successor never seen within a session                      ``order``
 sessions    sessions that hold what no other does, more than usual       ``session``
@@ -36,6 +37,7 @@ from vedette.logs.entry import Severity
 from vedette.logs.followers import Followers
 from vedette.logs.mix import Mix
 from vedette.logs.novelty import CALM_TEACHES, Novelty, Repeats, is_danger
+from vedette.logs.pulse import Pulse
 from vedette.logs.rhythm import Rhythm, RhythmState
 from vedette.logs.ringing import Ringing
 from vedette.logs.sessions import ODD, Closed, ModelState, OpenSessions, explain
@@ -81,6 +83,7 @@ class WatchState(msgspec.Struct, frozen=True):
     odd: Rarity
     odd_share: Share
     sessions: ModelState | None
+    pulse: Pulse = msgspec.field(default_factory=Pulse)
 
 
 def _text_of(template_id: int) -> str:
@@ -112,7 +115,7 @@ class Watch:
         self._grave: Mapping[int, Grave] | None = None
         self.ringing = Ringing(source)
         self.novelty, self.repeats = Novelty(0.0), Repeats()
-        self.rhythm = Rhythm()
+        self.rhythm, self.pulse = Rhythm(), Pulse()
         self.followers = Followers()
         self.mix = Mix()
         self.slots = SlotWatch(0.0)
@@ -189,6 +192,7 @@ class Watch:
                 self._odd,
                 self._odd_share,
                 sessions.save() if sessions else None,
+                self.pulse,
             )
         )
 
@@ -204,7 +208,7 @@ class Watch:
                 sessions.model.restore(state.sessions)
         except (msgspec.MsgspecError, ValueError):
             return False
-        self._now_s, self._tick_ns = state.now_s, None
+        self._now_s, self._tick_ns, self.pulse = state.now_s, None, state.pulse
         self.novelty, self.rhythm, self.followers = state.novelty, rhythm, state.followers
         self.mix, self.slots, self.sessions = state.mix, state.slots, sessions
         self._orders, self._odd, self._odd_share = state.orders, state.odd, state.odd_share
@@ -252,8 +256,24 @@ class Watch:
         self.ringing.add_lines(counts)
         for template in ended:
             self.ringing.end_silence(template)
+        if counts and self.pulse.beat(self._now_s):
+            self.ringing.end_silence(NO_TEMPLATE)
         # What is silent during a calm is asked after when it is over.
-        for silence in () if self._calm else self.rhythm.overdue(self._now_s):
+        if not self._calm:
+            self._take_silences()
+        if counts:
+            self.novelty.lines += sum(counts.values())
+            self._take_mix(counts)
+
+    def _take_silences(self) -> None:
+        quiet = self.pulse.overdue(self._now_s)
+        if quiet is not None:
+            text = (
+                f"no line at all for {self._now_s - quiet.last_s:.0f} s, never for more than "
+                f"{quiet.longest_s:.0f} s before"
+            )
+            self.ringing.tell_silence(NO_TEMPLATE, quiet.score, text, Severity.UNKNOWN)
+        for silence in self.rhythm.overdue(self._now_s):
             text = (
                 f"none for {self._now_s - silence.last_s:.0f} s, never for more than "
                 f"{silence.longest_s:.0f} s before: {self._say(silence.template_id)}"
@@ -261,9 +281,6 @@ class Watch:
             template = silence.template_id
             severity = self.rhythm.severity(template)
             self.ringing.tell_silence(template, silence.score, text, severity)
-        if counts:
-            self.novelty.lines += sum(counts.values())
-            self._take_mix(counts)
 
     def _take_mix(self, counts: Mapping[int, int]) -> None:
         known = [one for one in counts if one in self.rhythm.rows]

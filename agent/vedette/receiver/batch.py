@@ -237,7 +237,10 @@ class LogTold(msgspec.Struct, frozen=True):
 
 
 class LogWindow(msgspec.Struct, frozen=True):
-    """All that was logged in one window; ``untold`` events are in no template's record."""
+    """All that was logged in one window; ``untold`` events are in no template's record.
+
+    ``merged`` has pairs of uids: of a template that is no more, and of the one it is part of.
+    """
 
     start_ns: int
     end_ns: int
@@ -246,6 +249,7 @@ class LogWindow(msgspec.Struct, frozen=True):
     templates: int
     sources: tuple[LogSource, ...]
     told: LogTold
+    merged: tuple[tuple[str, str], ...] = ()
 
 
 class Batch(msgspec.Struct, frozen=True):

@@ -68,6 +68,8 @@ LOG_TEXT_MAX = 1_024
 SLOTS_MAX, SLOT_VALUES_MAX, SLOT_TEXT_MAX = 8, 12, 200
 RULES_MAX = 64
 LOG_SOURCES_MAX = 1_024
+#: Merged templates of one window: an agent tells 1,000.
+LOG_MERGED_MAX = 1_024
 #: Windows that one request may tell of; an agent repeats five minutes of them.
 LOG_WINDOWS_MAX = 256
 #: More than this was not logged in a window; sums of it stay what SQLite can add up.

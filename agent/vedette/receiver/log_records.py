@@ -14,6 +14,7 @@ from vedette.receiver.batch import LogSource, LogTemplate, LogTold, LogWindow, S
 from vedette.receiver.limits import (
     KEY_MAX,
     LOG_COUNT_MAX,
+    LOG_MERGED_MAX,
     LOG_SOURCES_MAX,
     LOG_TEXT_MAX,
     RULES_MAX,
@@ -82,6 +83,7 @@ def log_window(time_ns: int, record: Any) -> LogWindow:
         templates=_count(values.get(f"{LOG}templates")),
         sources=_sources(record),
         told=_told(values),
+        merged=_merged(record),
     )
 
 
@@ -137,6 +139,19 @@ def _sources(record: Any) -> tuple[LogSource, ...]:
                 counts = ("events", "lines", "bytes", "warnings", "errors")
                 found[name] = LogSource(name, *(_count(values.get(key)) for key in counts))
     return tuple(found.values())
+
+
+def _merged(record: Any) -> tuple[tuple[str, str], ...]:
+    """Read which templates are part of which; of those that are said twice, the last."""
+    found: dict[str, str] = {}
+    for pair in record.attributes:
+        if pair.key != f"{LOG}merged":
+            continue
+        for one in pair.value.kvlist_value.values[:LOG_MERGED_MAX]:
+            into = one.value.string_value
+            if _UID.fullmatch(one.key) and _UID.fullmatch(into) and into != one.key:
+                found[one.key] = into
+    return tuple(found.items())
 
 
 def _told(values: dict[str, Any]) -> LogTold:

@@ -19,6 +19,7 @@ import msgspec
 from vedette.receiver.batch import INTEGER_MAX, LogTemplate, LogWindow
 from vedette.receiver.limits import DAY_NS, SECOND_NS
 from vedette.receiver.log_around import BEFORE_NS, SPAN_NS, around
+from vedette.receiver.log_merges import follow
 
 HOUR_NS = 3600 * SECOND_NS
 #: How long windows are kept as told: an hour, what is around an incident, and the hour before it.
@@ -73,6 +74,7 @@ def take(
         start_ns = min(starts)
         window = _window(connection, host, (start_ns, end_ns), received_ns, own)
         _counts(connection, host, window, some, sources)
+    follow(connection, host, windows)
     newest = _newest(connection, host)
     _age(connection, agent, host, newest, received_ns)
     _bound(connection, host)

@@ -6,7 +6,8 @@ are read one after the other, those that answer first; one that hangs costs its 
 then asked at each third tick only. What they serve is asked each 30 s (``inventory_watch``). All
 that changed at one server at one tick is one event: a restart that brought another model is one
 thing that was done. What is told of a server whose process is gone is that it is
-down, for ``MISSED_S``, unless another takes its place: a server that was killed has to be seen.
+down, for ``MISSED_S``, unless another takes its place: a server that was killed has to be seen. One
+that answered for less than ``SETTLED_S``, a trial or a test, is let go.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 30.0
 SERVERS_MAX = 32
 MISSED_S = 1_800.0
+SETTLED_S = 120.0
 #: Time of one tick after which the servers left are read at the next one.
 TICK_S = 8.0
 #: A server is told of again so often, for receivers that were not there the first time.
@@ -137,11 +139,14 @@ class ModelServers(Collector):
             self._look(now_s)
         told: list[Observation] = []
         risen: dict[str, str] = {}
+        fell = False
         for one in sorted(self._served.values(), key=lambda one: not one.up):
             if self._is_late(now_s):
                 break
+            was_up = one.up
             told += self._read(one, risen)
-        if risen:
+            fell = fell or (was_up and not one.up)
+        if risen or fell:
             self._look(now_s)
             told += [x for one in self._fresh() for x in self._read(one, {})]
         self._note_starts(risen)
@@ -232,7 +237,11 @@ class ModelServers(Collector):
             )
         came, gone = self._discovery.look(now_s)
         for found in gone:
-            if found.url in self._served:
+            served = self._served.get(found.url)
+            if served is not None and self._was_brief(served, found):
+                log.info("model server ended url=%s after_s=%.0f", found.url, served.answered_s)
+                self._forget(found.url)
+            elif served is not None:
                 self._gone_s[found.url] = now_s
         for found in came:
             if self.config.discover == "propose":
@@ -240,6 +249,12 @@ class ModelServers(Collector):
                 log.info("model server found url=%s why=%r", found.url, found.candidate.why)
             else:
                 self._add(found, now_s)
+
+    def _was_brief(self, served: Served, found: Found) -> bool:
+        """Say whether a server that ended had just been started."""
+        process = found.listener.process
+        young = process is None or self.desk.is_younger(process, SETTLED_S)
+        return young and served.answered_s < SETTLED_S
 
     def _add(self, found: Found, now_s: float) -> None:
         """Take up a server; one that is new where another was is a restart."""

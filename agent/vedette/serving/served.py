@@ -107,7 +107,7 @@ class Served:
         self.reason = "not asked yet"
         self.trouble = ""
         self.started_s = nan
-        self.page_s = began_s
+        self.page_s = self._began_s = began_s
         self.since_ns = 0
         self.missing: tuple[str, ...] = ()
         self.blind: tuple[str, ...] = ()
@@ -122,6 +122,11 @@ class Served:
     def server(self) -> str:
         """What it is, as far as is known."""
         return self.who.server
+
+    @property
+    def answered_s(self) -> float:
+        """How long it is known to have been answering, until it did last."""
+        return self.page_s - self._began_s
 
     @property
     def is_new(self) -> bool:

@@ -287,7 +287,7 @@ def test_ollama_is_found_and_read_without_a_page(
     assert run.ups == [1.0]
     said["/api/tags"]["models"].pop()
     child.say(**said)
-    events = [text for _ in range(8) for text in run.tick()]
+    events = [text for _ in range(12) for text in run.tick()]
     assert events == [f"Ollama 0.5.1 on 127.0.0.1:{child.port} no longer serves llama3.2:latest"]
     child.end()
     assert "stopped answering" in run.tick()[0]

@@ -7,7 +7,8 @@ then asked at each third tick only. What they serve is asked each 30 s (``invent
 that changed at one server at one tick is one event: a restart that brought another model is one
 thing that was done. What is told of a server whose process is gone is that it is
 down, for ``MISSED_S``, unless another takes its place: a server that was killed has to be seen. One
-that answered for less than ``SETTLED_S``, a trial or a test, is let go.
+that answered for less than ``SETTLED_S`` is not missed, a trial or a test, unless it was started
+again before.
 """
 
 from __future__ import annotations
@@ -113,6 +114,9 @@ class ModelServers(Collector):
         self._desk: Desk | None = None
         self._health: Health | None = None
         self._gone_s: dict[str, float] = {}
+        #: Servers that are gone and not missed, and those that came again.
+        self._brief: set[str] = set()
+        self._again: set[str] = set()
         self._told_s: dict[str, float] = {}
         self._proposed: dict[str, str] = {}
         #: What changed at this tick, by endpoint, in words that can follow a server's name.
@@ -155,8 +159,9 @@ class ModelServers(Collector):
                 self._refresh(one)
         if self._desk is not None:
             self._desk.step()
-        for one in self._served.values():
-            yield from self._state(one, now_s)
+        for url, one in self._served.items():
+            if url not in self._brief:
+                yield from self._state(one, now_s)
         yield from told
         yield from self._on_gpus(now_s)
         for one in self._served.values():
@@ -238,11 +243,10 @@ class ModelServers(Collector):
         came, gone = self._discovery.look(now_s)
         for found in gone:
             served = self._served.get(found.url)
-            if served is not None and self._was_brief(served, found):
-                log.info("model server ended url=%s after_s=%.0f", found.url, served.answered_s)
-                self._forget(found.url)
-            elif served is not None:
+            if served is not None:
                 self._gone_s[found.url] = now_s
+                if self._was_brief(served, found):
+                    self._brief.add(found.url)
         for found in came:
             if self.config.discover == "propose":
                 self._proposed[found.url] = found.candidate.why
@@ -251,8 +255,10 @@ class ModelServers(Collector):
                 self._add(found, now_s)
 
     def _was_brief(self, served: Served, found: Found) -> bool:
-        """Say whether a server that ended had just been started."""
+        """Say whether a server that ended had just been started, for the first time."""
         process = found.listener.process
+        if found.url in self._again:
+            return False
         young = process is None or self.desk.is_younger(process, SETTLED_S)
         return young and served.answered_s < SETTLED_S
 
@@ -260,6 +266,9 @@ class ModelServers(Collector):
         """Take up a server; one that is new where another was is a restart."""
         url = found.url
         again = self._gone_s.pop(url, None) is not None
+        self._brief.discard(url)
+        if again:
+            self._again.add(url)
         before = self._served.get(url)
         if before is not None:
             self._drop(url)
@@ -318,6 +327,8 @@ class ModelServers(Collector):
     def _forget(self, url: str) -> None:
         served = self._served.get(url)
         self._drop(url)
+        self._brief.discard(url)
+        self._again.discard(url)
         if served is not None:
             self._told_s.pop(served.endpoint, None)
             self.desk.forget(served.endpoint)

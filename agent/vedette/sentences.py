@@ -175,6 +175,12 @@ def _what(finding: Finding, past: bool) -> str:
     if instrument.name == "vedette.model.server.silence":
         where, server = (*series.values, "")[:2]
         return f"Model server {server} on {where} {'did' if past else 'does'} not answer ({value})"
+    if instrument.name == "vedette.model.drift.strength":
+        model, field = (*series.values, "")[:2]
+        return f"Model {model} {be} not asked what it was: {field} drifted (strength {value})"
+    if instrument.name == "vedette.model.quality.decline":
+        model, measure = (*series.values, "")[:2]
+        return f"Model {model} {be} worse than it was: {measure} (strength {value})"
     if instrument.name == "vedette.target.silence":
         return f"Target {subject} {'had' if past else 'has'} no page of metrics ({value})"
     if instrument.name == LOG_METRIC:

@@ -63,15 +63,13 @@ class Baseline(msgspec.Struct, frozen=True, eq=False):
     created_ns: int
 
     @classmethod
-    def of(
-        cls, pieces: Mapping[str, list[ModelSketch]], source: str, created_ns: int
-    ) -> Baseline:
+    def of(cls, pieces: Mapping[str, list[ModelSketch]], source: str, created_ns: int) -> Baseline:
         """Make one of pieces of a good period, in order; those of one model have one grid."""
         models, usual = {}, {}
         for name, some in pieces.items():
             whole = some[0].like()
             for piece in some:
-                whole.merge(piece)
+                whole.merge(piece, is_lenient=True)
             models[name], usual[name] = whole, usual_of(some, whole)
         return cls(models, usual, source, created_ns)
 

@@ -171,9 +171,7 @@ def _presence(
         found.note("missing", abs(before - after), thresholds.missing, p, text)
 
 
-def _kinds(
-    found: _Found, one: FeatureSketch, other: FeatureSketch, thresholds: Thresholds
-) -> None:
+def _kinds(found: _Found, one: FeatureSketch, other: FeatureSketch, thresholds: Thresholds) -> None:
     """Judge whether values are of the type they were."""
     kind = one.kind
     before, after = one.present - one.kinds[kind], other.present - other.kinds[kind]
@@ -283,9 +281,8 @@ def _all_of_one(count: int, records: int, records_now: int) -> float:
 
 
 def _first(value: float) -> float:
-    return value if value == value else 0.0  # noqa: PLR0124 - NaN
+    return value if value == value else 0.0
 
 
 def _percent(share: float) -> str:
     return f"{share * 100:.3g} %"
-

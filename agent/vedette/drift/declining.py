@@ -76,9 +76,9 @@ def _auc_error(quality: QualitySketch) -> float:
     if not up or not down:
         return math.nan
     one, two = auc / (2 - auc), 2 * auc * auc / (1 + auc)
-    spread = (
-        auc * (1 - auc) + (up - 1) * (one - auc * auc) + (down - 1) * (two - auc * auc)
-    ) / (up * down)
+    spread = (auc * (1 - auc) + (up - 1) * (one - auc * auc) + (down - 1) * (two - auc * auc)) / (
+        up * down
+    )
     # An area of 1 has no error by this formula; a pair in disorder is the least there can be.
     return math.sqrt(max(spread, 1 / (up * down)))
 

@@ -102,9 +102,11 @@ def tenths(both: Spread) -> Counts:
 
 
 def _smoothed(counts: Counts) -> NDArray[np.float64]:
-    return (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
+    shares: NDArray[np.float64] = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
+    return shares
 
 
 def _functions(both: Spread) -> NDArray[np.float64]:
     totals = np.maximum(both.counts.sum(axis=1, keepdims=True), 1)
-    return np.cumsum(both.counts, axis=1) / totals
+    functions: NDArray[np.float64] = np.cumsum(both.counts, axis=1) / totals
+    return functions

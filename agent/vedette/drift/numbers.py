@@ -6,9 +6,9 @@ added, fixed together as the *grid* of a sketch before its first value:
 - An ``origin`` that is taken off each value. A temperature in kelvin or a year would lie in one
   bucket of a histogram about 0; about its own middle it is spread over dozens. The origin is 0
   unless the middle is more than twice as far from 0 as the quartiles are from each other.
-- A ``floor``, ``2**-12`` of that spread: what is nearer to the origin counts as being there. Without
-  it each value that happens to lie close to the origin would cost an octave, and the histogram has
-  room for twenty of them before buckets have to be joined.
+- A ``floor``, ``2**-12`` of that spread: what is nearer to the origin counts as being there.
+  Without it each value that happens to lie close to the origin would cost an octave, and the
+  histogram has room for twenty of them before buckets have to be joined.
 
 Sketches with the same grid merge without error beyond that of the coarser one; counts, sums, least
 and greatest are exact. Both numbers of a grid are multiples of powers of two, so that two hosts
@@ -122,7 +122,7 @@ class NumberSketch:
                 f"{self.grid.origin:g}"
             )
         scale = min(self.scale, other.scale)
-        up, down = (_coarser(one, other.scale - scale) for one in (other._up, other._down))
+        up, down = other.sides(scale)
         self._rescale(scale)
         self._up, self._down = _added(self._up, up), _added(self._down, down)
         self.count += other.count
@@ -193,10 +193,10 @@ class NumberSketch:
         made._down = kept.negative_offset, np.array(kept.negative, dtype=np.int64)
         return made
 
-    @property
-    def bytes(self) -> int:
-        """Bytes that the counts take."""
-        return int(self._up[1].nbytes + self._down[1].nbytes)
+    def sides(self, scale: int) -> tuple[_Side, _Side]:
+        """Return the counts above and below the origin, at a scale not above the present one."""
+        by = self.scale - scale
+        return _coarser(self._up, by), _coarser(self._down, by)
 
     def _fit(self) -> None:
         while max(len(self._up[1]), len(self._down[1])) > MAX_BUCKETS:
@@ -225,8 +225,8 @@ def spread(*sketches: NumberSketch) -> Spread:
     if any(one.grid != grid for one in sketches):
         raise GridError("sketches of different grids cannot be laid side by side")
     scale = min(one.scale for one in sketches)
-    ups = [_coarser(one._up, one.scale - scale) for one in sketches]
-    downs = [_coarser(one._down, one.scale - scale) for one in sketches]
+    sides = [one.sides(scale) for one in sketches]
+    ups, downs = [up for up, _ in sides], [down for _, down in sides]
     up_from, above = _beside(ups)
     down_from, below = _beside(downs)
     zero = np.array([[one.zero] for one in sketches], dtype=np.int64)

@@ -2,8 +2,8 @@
 
 Scores go into ``BINS`` fixed bins, 128 of them even between 0 and 1 and 32 on either side for what
 is no probability (by the arc tangent, which keeps the order), apart for labels that are true and
-false. AUC is then the share of pairs in order, pairs in one bin counting half (Mann-Whitney): off by
-less than 0.004 where scores are spread over the bins. Calibration is over ten even bins of the
+false. AUC is then the share of pairs in order, pairs in one bin counting half (Mann-Whitney): off
+by less than 0.004 where scores are spread over the bins. Calibration is over ten even bins of the
 probability, as of Naeini et al. 2015 (ECE); Brier's score is a sum.
 
 Accuracy is the share of predictions that equal their label. Of a label that is a measurement (it
@@ -151,12 +151,11 @@ class QualitySketch:
 
     def state(self) -> QualityState:
         """Return all of it as one value, for the disk."""
-        return QualityState(
-            **{
-                name: tuple(value.tolist()) if isinstance(value, np.ndarray) else value
-                for name, value in vars(self).items()
-            }
-        )
+        values: dict[str, Any] = {
+            name: tuple(value.tolist()) if isinstance(value, np.ndarray) else value
+            for name, value in vars(self).items()
+        }
+        return QualityState(**values)
 
     @classmethod
     def of_state(cls, state: QualityState) -> QualitySketch:

@@ -48,7 +48,7 @@ def kolmogorov(distance: float, n: int, m: int) -> float:
     if x < 0.2:
         return 1.0
     found = 2 * sum((-1) ** (k - 1) * math.exp(-2 * (k * x) ** 2) for k in range(1, 101))
-    return min(max(found, _LEAST), 1.0)
+    return float(min(max(found, _LEAST), 1.0))
 
 
 def homogeneity(one: ArrayLike, other: ArrayLike, least: float = 5.0) -> float:
@@ -87,8 +87,8 @@ def shares(some: int, of: int, others: int, of_others: int) -> float:
     total, hits = of + of_others, some + others
     if hits in (0, total):
         return 1.0
-    apart = abs(some * (of_others - others) - others * (of - some))
-    apart = max(apart - total / 2, 0.0)
+    cross = abs(some * (of_others - others) - others * (of - some))
+    apart = max(cross - total / 2, 0.0)
     return chi_square(total * apart * apart / of / of_others / hits / (total - hits), 1)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from vedette.drift.feature import FeatureSketch, FeatureState
+from vedette.drift.numbers import GridError
 from vedette.drift.quality import QualitySketch, QualityState
 
 __all__ = ["FEATURES_MAX", "ModelSketch", "ModelState"]
@@ -71,8 +72,11 @@ class ModelSketch:
             if values:
                 sketch.add(values)
 
-    def merge(self, other: ModelSketch) -> None:
-        """Take in what another one counted; raises ``GridError`` where grids differ."""
+    def merge(self, other: ModelSketch, *, is_lenient: bool = False) -> None:
+        """Take in what another one counted; raises ``GridError`` where grids differ.
+
+        With ``is_lenient`` a field of which they do is turned away instead.
+        """
         self.records += other.records
         begun = [one for one in (self.begun_ns, other.begun_ns) if one]
         self.begun_ns = min(begun, default=0)
@@ -80,8 +84,15 @@ class ModelSketch:
         self.quality.merge(other.quality)
         for name, sketch in other.features.items():
             own = self._feature(name)
-            if own is not None:
+            if own is None:
+                continue
+            try:
                 own.merge(sketch)
+            except GridError:
+                if not is_lenient:
+                    raise
+                del self.features[name]
+                self._turned_away.add(name)
 
     def missing(self, name: str) -> float:
         """Return the share of records without a field, 0 to 1."""
@@ -119,9 +130,10 @@ class ModelSketch:
     def _meet(self, records: Sequence[Mapping[str, Any]]) -> None:
         known = self.features.keys()
         for record in records:
-            for name in record.keys() - known:
-                if record[name] is not None:
-                    self._feature(name)
+            if record.keys() - known:
+                for name, value in record.items():  # in their order, for whoever is shown them
+                    if name not in known and value is not None:
+                        self._feature(name)
 
     def _feature(self, name: str) -> FeatureSketch | None:
         found = self.features.get(name)

@@ -14,7 +14,7 @@ them stayed.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -40,13 +40,13 @@ from vedette.drift.verdict import (
     Thresholds,
 )
 
-__all__ = ["compared", "strength", "usual_of"]
+__all__ = ["Found", "compared", "note_distance", "ranked", "usual_of"]
 
 _EMPTY = FeatureSketch()
 
 
-class _Found:
-    """What is found of one field."""
+class Found:
+    """What is found of one field, until all of a window are judged together."""
 
     def __init__(self, field: str) -> None:
         self.field = field
@@ -55,6 +55,7 @@ class _Found:
         self.differences: list[Difference] = []
 
     def note(self, kind: Kind, effect: float, bar: float, p: float, text: str) -> None:
+        """Note a difference with its effect and its probability by chance."""
         self.differences.append(Difference(kind, effect, bar, p, text))
 
 
@@ -73,16 +74,11 @@ def compared(
         _field(name, base, now, thresholds, (usual or {}).get(name, 0.0))
         for name in dict.fromkeys((*base.features, *now.features))
     ]
-    cut = cut_of([one.p for field in found for one in field.differences], thresholds.rate)
-    count = sum(len(field.differences) for field in found)
-    sure = thresholds.rate / max(count, 1)
-    fields = [_verdict(one, cut, sure) for one in found]
-    fields.sort(key=lambda one: (-one.strength, -_first(one.psi)))
     return ModelVerdict(
         model,
         base.records,
         now.records,
-        tuple(fields),
+        ranked(found, thresholds),
         worse(base.quality, now.quality, thresholds),
         base.quality.labels,
         now.quality.labels,
@@ -99,7 +95,16 @@ def usual_of(pieces: list[ModelSketch], whole: ModelSketch) -> dict[str, float]:
     return worst
 
 
-def strength(effect: float, bar: float, p: float, cut: float, sure: float) -> float:
+def ranked(found: Sequence[Found], thresholds: Thresholds) -> tuple[FieldVerdict, ...]:
+    """Judge the differences of one window together; return its fields, the strongest first."""
+    cut = cut_of([one.p for field in found for one in field.differences], thresholds.rate)
+    count = sum(len(field.differences) for field in found)
+    sure = thresholds.rate / max(count, 1)
+    fields = [_verdict(one, cut, sure) for one in found]
+    return tuple(sorted(fields, key=lambda one: (-one.strength, -_first(one.psi))))
+
+
+def _strength(effect: float, bar: float, p: float, cut: float, sure: float) -> float:
     """Return how strong a difference is: 1 and more where it matters and is no chance.
 
     ``cut`` is the p at which one of this family is taken for real, ``sure`` that for the smallest.
@@ -109,9 +114,9 @@ def strength(effect: float, bar: float, p: float, cut: float, sure: float) -> fl
     return min(max(effect / bar, 0.0), certain, STRONGEST)
 
 
-def _verdict(found: _Found, cut: float, sure: float) -> FieldVerdict:
+def _verdict(found: Found, cut: float, sure: float) -> FieldVerdict:
     ranked = sorted(
-        ((strength(one.effect, one.bar, one.p, cut, sure), one) for one in found.differences),
+        ((_strength(one.effect, one.bar, one.p, cut, sure), one) for one in found.differences),
         key=lambda pair: -pair[0],
     )
     return FieldVerdict(
@@ -129,8 +134,8 @@ def _verdict(found: _Found, cut: float, sure: float) -> FieldVerdict:
 
 def _field(
     name: str, base: ModelSketch, now: ModelSketch, thresholds: Thresholds, usual: float
-) -> _Found:
-    found = _Found(name)
+) -> Found:
+    found = Found(name)
     one, other = base.features.get(name, _EMPTY), now.features.get(name, _EMPTY)
     found.missing = now.missing(name)
     _presence(found, one, other, base.records, now.records, thresholds)
@@ -148,7 +153,7 @@ def _field(
 
 
 def _presence(
-    found: _Found,
+    found: Found,
     one: FeatureSketch,
     other: FeatureSketch,
     records: int,
@@ -171,7 +176,7 @@ def _presence(
         found.note("missing", abs(before - after), thresholds.missing, p, text)
 
 
-def _kinds(found: _Found, one: FeatureSketch, other: FeatureSketch, thresholds: Thresholds) -> None:
+def _kinds(found: Found, one: FeatureSketch, other: FeatureSketch, thresholds: Thresholds) -> None:
     """Judge whether values are of the type they were."""
     kind = one.kind
     before, after = one.present - one.kinds[kind], other.present - other.kinds[kind]
@@ -189,20 +194,22 @@ def _kinds(found: _Found, one: FeatureSketch, other: FeatureSketch, thresholds: 
 
 
 def _numbers(
-    found: _Found, one: NumberSketch, other: NumberSketch, bar: float, thresholds: Thresholds
+    found: Found, one: NumberSketch, other: NumberSketch, bar: float, thresholds: Thresholds
 ) -> None:
     if not one.count or not other.count:
         return
     both = spread(one, other)
     base, now = tenths(both)
-    _distance(found, base, now, "distribution", bar, f"mean {other.mean:.4g}, was {one.mean:.4g}")
+    note_distance(
+        found, base, now, "distribution", bar, f"mean {other.mean:.4g}, was {one.mean:.4g}"
+    )
     found.ks = kolmogorov_smirnov(both)
     found.moved = wasserstein(both, one.deviation)
     _outside(found, one, other, both.counts[1], both.middles, thresholds)
 
 
 def _outside(
-    found: _Found,
+    found: Found,
     one: NumberSketch,
     other: NumberSketch,
     counts: np.ndarray[tuple[int], np.dtype[np.int64]],
@@ -220,7 +227,7 @@ def _outside(
 
 
 def _categories(
-    found: _Found, one: CategorySketch, other: CategorySketch, bar: float, thresholds: Thresholds
+    found: Found, one: CategorySketch, other: CategorySketch, bar: float, thresholds: Thresholds
 ) -> None:
     names = list(one.counts)
     base = np.array([*one.counts.values(), one.other])
@@ -230,7 +237,7 @@ def _categories(
     at = int(np.argmax(np.abs(gained)))
     called = repr(names[at]) if at < len(names) else "all others"
     text = f"{called} {_percent(now[at] / other.total)}, was {_percent(base[at] / one.total)}"
-    _distance(found, base, now, "distribution", bar, text)
+    note_distance(found, base, now, "distribution", bar, text)
     if not one.is_complete:
         return  # what it has never had is not known
     new = int(now[-1])
@@ -244,23 +251,24 @@ def _categories(
     found.note("unknown", found.unknown, thresholds.unknown, p, text)
 
 
-def _lengths(found: _Found, one: NumberSketch, other: NumberSketch, bar: float) -> None:
+def _lengths(found: Found, one: NumberSketch, other: NumberSketch, bar: float) -> None:
     both = spread(one, other)
     base, now = tenths(both)
     text = f"length {other.mean:.4g} on average, was {one.mean:.4g}"
-    _distance(found, base, now, "length", bar, text)
+    note_distance(found, base, now, "length", bar, text)
     found.ks = kolmogorov_smirnov(both)
     found.moved = wasserstein(both, one.deviation)
 
 
-def _distance(
-    found: _Found,
+def note_distance(
+    found: Found,
     base: np.ndarray[tuple[int], np.dtype[np.int64]],
     now: np.ndarray[tuple[int], np.dtype[np.int64]],
     kind: Kind,
     bar: float,
     text: str,
 ) -> None:
+    """Note how far two rows of counts in the same bins are from each other."""
     found.psi = psi(base, now)
     found.js = jensen_shannon(base, now)
     p = homogeneity(base, now)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from vedette.api import Instrument, Record, Sample, gauge
 from vedette.drift.verdict import STRONGEST, FieldVerdict, ModelVerdict
 
-__all__ = ["FEATURE", "INSTRUMENTS", "MODEL", "record", "samples"]
+__all__ = ["FEATURE", "INSTRUMENTS", "MODEL", "OF_PAGES", "of_pages", "record", "samples"]
 
 MODEL, FEATURE, MEASURE = (
     "gen_ai.request.model",
@@ -78,6 +78,8 @@ QUALITY = gauge(
     resource="model",
     alarm="never",
 )
+#: Those that are told of what model servers count in buckets of their own.
+OF_PAGES = (STRENGTH, PSI)
 INSTRUMENTS = (STRENGTH, PSI, MOVED, MISSING, UNKNOWN, FIELDS, DECLINE, QUALITY)
 #: Fields that a record names; those that drifted most.
 NAMED_MAX = 32
@@ -102,6 +104,13 @@ def samples(verdict: ModelVerdict) -> Iterator[Sample]:
     for measure in verdict.quality:
         yield QUALITY(measure.now, model, measure.measure)
         yield DECLINE(measure.strength, model, measure.measure)
+
+
+def of_pages(model: str, fields: Iterable[FieldVerdict]) -> Iterator[Sample]:
+    """Yield the series of what a model's server counts."""
+    for one in fields:
+        yield STRENGTH(one.strength, model, one.field)
+        yield PSI(one.psi if math.isfinite(one.psi) else 0.0, model, one.field)
 
 
 def record(verdict: ModelVerdict, time_ns: int) -> Record:

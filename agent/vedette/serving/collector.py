@@ -21,6 +21,8 @@ import msgspec
 from msgspec import Meta
 
 from vedette.api import Collector, Event, Instrument, Observation, Record, Unavailable, gauge
+from vedette.drift.pages import Pages
+from vedette.drift.series import OF_PAGES
 from vedette.exposition.reading import Reader
 from vedette.exposition.scrape import Answer, Scraper, Target
 from vedette.serving.asking import ask
@@ -122,11 +124,13 @@ class ModelServers(Collector):
         self._gone_s: dict[str, float] = {}
         self._told_s: dict[str, float] = {}
         self._proposed: dict[str, str] = {}
+        self._pages = Pages()
 
     @classmethod
     def instruments(cls) -> Iterator[Instrument]:
         yield from super().instruments()
         yield from INSTRUMENTS
+        yield from OF_PAGES
         for derived in DERIVED.values():
             yield from derived.values()
 
@@ -255,6 +259,7 @@ class ModelServers(Collector):
         now_s, wall_ns = self.monotonic(), self.wall_ns()
         said = one.read(now_s, wall_ns)
         yield from said.samples
+        yield from self._pages.take(one.endpoint, said.samples, wall_ns)
         changes = [*said.changes]
         if said.restarted:
             changes.append(f"{one.title} on {one.endpoint} was restarted")

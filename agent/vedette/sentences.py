@@ -48,6 +48,8 @@ _PLAIN = {
 }
 #: How strange a log is: its incident is told in the words of the log.
 LOG_METRIC = "vedette.log.strangeness"
+#: How far a field of what a model is asked is from before; how many fields a sentence names beside.
+DRIFT_METRIC, _BESIDE = "vedette.model.drift.strength", 5
 #: From this part of its limit a resource counts as used up.
 _FULL = 0.9
 
@@ -143,6 +145,20 @@ def sentence(
     return "; ".join(parts)
 
 
+def beside(primary: Finding, ranked: Sequence[Finding]) -> str:
+    """Name the other fields of a model that drifted, in order of effect; empty of anything else."""
+    metric, place = primary.series.instrument.name, primary.series.values
+    if metric != DRIFT_METRIC:
+        return ""
+    fields = [
+        one.series.values[1]
+        for one in ranked
+        if one.series.instrument.name == metric and one.series.values != place
+    ]
+    rest = f" and {len(fields) - _BESIDE} more" if len(fields) > _BESIDE else ""
+    return f"; as well: {', '.join(fields[:_BESIDE])}{rest}" if fields else ""
+
+
 def _said(primary: Finding, suspects: Sequence[Suspect]) -> Suspect | None:
     """Return the words of a log that is strange; None of anything else."""
     if primary.series.instrument.name != LOG_METRIC:
@@ -175,7 +191,7 @@ def _what(finding: Finding, past: bool) -> str:
     if instrument.name == "vedette.model.server.silence":
         where, server = (*series.values, "")[:2]
         return f"Model server {server} on {where} {'did' if past else 'does'} not answer ({value})"
-    if instrument.name == "vedette.model.drift.strength":
+    if instrument.name == DRIFT_METRIC:
         model, field = (*series.values, "")[:2]
         return f"Model {model} {be} not asked what it was: {field} drifted (strength {value})"
     if instrument.name == "vedette.model.quality.decline":

@@ -54,7 +54,8 @@ def worded(
         state="open" if ended_ns is None else "resolved",
         severity=severity,
         resource=resource,
-        title=sentences.sentence(primary, suspects, resource, onset, ended_ns, zone),
+        title=sentences.sentence(primary, suspects, resource, onset, ended_ns, zone)
+        + sentences.beside(primary, ranked),
         onset_ns=onset,
         opened_ns=before.opened_ns if before else tick_ns,
         updated_ns=tick_ns,

@@ -43,6 +43,8 @@ from vedette.drift.verdict import (
 __all__ = ["Found", "compared", "note_distance", "ranked", "usual_of"]
 
 _EMPTY = FeatureSketch()
+#: Records of the baseline with a category that is rare in it.
+RARE = 5
 
 
 class Found:
@@ -229,24 +231,30 @@ def _outside(
 def _categories(
     found: Found, one: CategorySketch, other: CategorySketch, bar: float, thresholds: Thresholds
 ) -> None:
-    names = list(one.counts)
-    base = np.array([*one.counts.values(), one.other])
-    now = np.array([other.counts.get(name, 0) for name in names])
-    now = np.append(now, other.total - now.sum())
-    gained = now / max(other.total, 1) - base / max(one.total, 1)
+    if not one.total or not other.total:
+        return
+    names = one.names
+    base = np.array([one.counts.get(name, 0) for name in names], dtype=np.int64)
+    now = np.array([other.counts.get(name, 0) for name in names], dtype=np.int64)
+    new = other.total - int(now.sum())
+    base, now = np.append(base, one.total - base.sum()), np.append(now, new)
+    gained = now / other.total - base / one.total
     at = int(np.argmax(np.abs(gained)))
     called = repr(names[at]) if at < len(names) else "all others"
     text = f"{called} {_percent(now[at] / other.total)}, was {_percent(base[at] / one.total)}"
-    note_distance(found, base, now, "distribution", bar, text)
+    # What was never seen is one with what was hardly ever: of a bin that is chosen because the
+    # baseline has nothing in it, no test holds.
+    rare = base <= RARE
+    bins = [np.append(row[~rare], row[rare].sum()) for row in (base, now)]
+    note_distance(found, bins[0], bins[1], "distribution", bar, text)
     if not one.is_complete:
         return  # what it has never had is not known
-    new = int(now[-1])
     found.unknown = new / other.total
     if not new:
         return
-    # What was seen once says how much was never seen (Good 1953).
-    once = sum(count == 1 for count in one.counts.values())
-    p = poisson(new, other.total * (once + 1) / one.total)
+    # What was seen once says how much was never seen (Good 1953), give or take four deviations.
+    once = 1 + sum(count == 1 for count in one.counts.values())
+    p = poisson(new, other.total * (once + 4 * math.sqrt(once)) / one.total)
     text = f"values that were never seen in {_percent(found.unknown)} of records"
     found.note("unknown", found.unknown, thresholds.unknown, p, text)
 

@@ -78,6 +78,7 @@ class FeatureSketch:
         made = FeatureSketch()
         made.is_text = self.is_text
         made.numbers = None if self.numbers is None else NumberSketch(self.numbers.grid)
+        made.categories = None if self.categories is None else self.categories.like()
         return made
 
     @property

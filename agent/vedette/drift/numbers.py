@@ -57,10 +57,11 @@ def grid_of(values: Floats) -> Grid:
     look = values[:LOOK]
     if not len(look):
         return Grid()
-    low, middle, high = (float(one) for one in np.percentile(look, (25, 50, 75)))
-    wide = high - low
-    if not wide > 0:  # most of it is one value: what else there is tells the spread
-        wide = float(look.max() - look.min())
+    with np.errstate(over="ignore"):
+        low, middle, high = (float(one) for one in np.percentile(look, (25, 50, 75)))
+        wide = high - low
+        if not wide > 0:  # most of it is one value: what else there is tells the spread
+            wide = float(look.max() - look.min())
     if not 0 < wide < math.inf:
         return Grid()
     step = 2.0 ** math.floor(math.log2(wide))

@@ -124,16 +124,17 @@ class Pages:
         self, endpoint: str, samples: Iterable[Sample | HistogramSample], now_ns: int
     ) -> Iterator[Sample]:
         """Take what one page told; yield what is known of its models, until the next window."""
-        over: dict[str, list[PageField]] = {}
+        over: dict[str, dict[str, PageField]] = {}
         seen: set[str] = set()
         for (model, field), bounds, counts in _fields(samples, self._gained):
             place = model or endpoint, f"{field} {endpoint}"
             seen.add(place[0])
             known = self._field(place, bounds, len(counts))
             if known is not None and known.take(counts, now_ns):
-                over.setdefault(place[0], []).append(known)
+                over.setdefault(place[0], {})[known.field] = known
         for model, some in over.items():
-            for verdict in ranked([one.close(self._thresholds) for one in some], self._thresholds):
+            found = [one.close(self._thresholds) for one in some.values()]
+            for verdict in ranked(found, self._thresholds):
                 self._told[model, verdict.field] = verdict
         for model in seen:
             told = [

@@ -66,6 +66,7 @@ class WatchState(msgspec.Struct, frozen=True):
     labels: int = 0
     #: Quality is looked at over more windows than one.
     late: ModelState | None = None
+    hour_ns: int = 0
 
 
 class ModelWatch:
@@ -94,6 +95,7 @@ class ModelWatch:
         self._shape.most = lengths.features
         self._late = ModelSketch(lengths.features)
         self._hour: ModelSketch | None = None
+        self._hour_ns = 0
         self._hours: deque[Hour] = deque(maxlen=HOURS)
 
     @property
@@ -136,7 +138,7 @@ class ModelWatch:
         found = [
             ModelSketch.of_state(_unpacked(data), self._lengths.features)
             for begun_ns, data in self._hours
-            if begun_ns >= since_ns
+            if begun_ns + HOUR_NS > since_ns
         ]
         if self._hour is not None and self._hour.records and self._hour.ended_ns >= since_ns:
             found.append(self._hour)
@@ -153,6 +155,7 @@ class ModelWatch:
             self.total,
             self.labels,
             self._late.state(),
+            self._hour_ns,
         )
 
     @property
@@ -181,7 +184,8 @@ class ModelWatch:
         self._hour = None if state.hour is None else ModelSketch.of_state(state.hour, most)
         self._late = self._late if state.late is None else ModelSketch.of_state(state.late, most)
         self._hours.extend(hours)
-        if self._hour is not None and any(at == self._hour.begun_ns for at, _ in hours):
+        self._hour_ns = state.hour_ns
+        if any(at == self._hour_ns for at, _ in hours):
             self._hour = None  # it was kept just before the end
         for sketch in (self.base, self._hour, self._now):
             if sketch is not None:
@@ -230,11 +234,10 @@ class ModelWatch:
             self._now = self._shape.like()
         # An hour is made of windows, so that nothing is counted twice.
         self._now.add(records, now_ns)
-        hour = now_ns // HOUR_NS * HOUR_NS
-        if self._hour is None or self._hour.begun_ns // HOUR_NS * HOUR_NS != hour:
+        hour_ns = now_ns // HOUR_NS * HOUR_NS
+        if self._hour is None or self._hour_ns != hour_ns:
             self._keep_hour()
-            self._hour = self._shape.like()
-            self._hour.begun_ns = self._hour.ended_ns = now_ns
+            self._hour, self._hour_ns = self._shape.like(), hour_ns
 
     def _is_over(self, window: ModelSketch, now_ns: int) -> bool:
         lengths = self._lengths
@@ -261,7 +264,7 @@ class ModelWatch:
     def _keep_hour(self) -> None:
         if self._hour is not None and self._hour.records:
             data = zlib.compress(msgspec.msgpack.encode(self._hour.state()), 6)
-            self._hours.append((self._hour.begun_ns, data))
+            self._hours.append((self._hour_ns, data))
         self._hour = None
 
 

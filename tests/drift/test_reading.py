@@ -330,3 +330,13 @@ def test_a_format_that_is_given_is_the_only_one_read() -> None:
     assert reader.malformed["no inference"] == 1
     rows, _ = read(event("request", {"instances": [[1]]}), format="kserve")
     assert rows[0].part == "request"
+
+
+def test_a_label_in_a_form_of_its_own_is_learned_however_late_it_comes() -> None:
+    reader = Reader()
+    reader.read([b'{"id": "a", "age": 3, "prediction": 1}'] * 100)
+    assert reader.fields == FieldsConfig((), "prediction", id="id")
+    (row,) = reader.read([b'{"id": "a", "label": 1}'])
+    assert (row.part, row.label, row.fields) == ("label", 1, {})
+    (again,) = reader.read([b'{"id": "b", "age": 4, "prediction": 0}'])
+    assert (again.prediction, again.fields) == (0, {"age": 4})

@@ -1,8 +1,8 @@
 """Read lines of JSON as inferences, of whatever format they are; count what is none.
 
 Each line is looked at by itself, so files with requests of several sorts are read as well; the
-fields of lines of one's own are learned once, from the first ``LEARN`` of them. A line that cannot
-be read is counted under one of a few reasons and costs nothing else.
+fields of lines of one's own are learned, from the first ``LEARN`` of each new form. A line that
+cannot be read is counted under one of a few reasons and costs nothing else.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ Format = Literal["auto", "generic", "kserve", "openai"]
 FORMATS: tuple[Format, ...] = ("auto", "generic", "kserve", "openai")
 REASONS = ("no JSON", "no object", "no payload", "no inference")
 LEARN = 50
+#: Members of lines that are known; a log with more names its members by what is in them.
+SEEN_MAX = 2_000
 
 
 class Reader:
@@ -38,6 +40,8 @@ class Reader:
         self.lines = 0
         given = fields is not None and fields.given
         self._generic = Generic(fields) if fields is not None and given else None
+        self._is_given = given
+        self._seen: set[str] = set()
         self._decode = msgspec.json.Decoder().decode
 
     @property
@@ -54,10 +58,8 @@ class Reader:
         """Return the inferences in these lines, in order."""
         self.lines += len(lines)
         objects = [one for one in map(self._object, lines) if one is not None]
-        if self._generic is None and self.format in ("auto", "generic"):
-            own = [one for one in objects if self.format == "generic" or not _known(one)]
-            if own:
-                self._generic = Generic(learned(own[:LEARN]))
+        if self.format in ("auto", "generic") and not self._is_given:
+            self._look(objects)
         rows: list[Row] = []
         for one in objects:
             try:
@@ -72,6 +74,24 @@ class Reader:
                 self._bad("no inference", "nothing of it is called like one")
             rows += found
         return rows
+
+    def _look(self, objects: Sequence[dict[str, Any]]) -> None:
+        """Learn where things are by lines that have a member that none had before.
+
+        What was found stays; labels, for one, may come in lines of their own much later.
+        """
+        seen = self._seen
+        fresh = [one for one in objects if one.keys() - seen]
+        fresh = [one for one in fresh[:LEARN] if self.format == "generic" or not _known(one)]
+        if not fresh or len(seen) >= SEEN_MAX:
+            return
+        seen.update(*fresh)
+        found, before = learned(fresh), self.fields
+        if self._generic is not None:
+            kept = {name: getattr(before, name) for name in before.__struct_fields__}
+            found = msgspec.structs.replace(found, **{k: v for k, v in kept.items() if v})
+        if self._generic is None or found != before:
+            self._generic = Generic(found)
 
     def _object(self, line: bytes) -> dict[str, Any] | None:
         try:

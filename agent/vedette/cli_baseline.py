@@ -50,12 +50,6 @@ def _build(to: Actions[argparse.ArgumentParser]) -> None:
     build.add_argument(
         "--last", default="24h", metavar="TIME", help="with --from-agent: how long ago, up to 48h"
     )
-    build.add_argument(
-        "--collector",
-        default="inference_log",
-        metavar="ID",
-        help="with --from-agent: which table, `inference_log.ID` where there are several",
-    )
     _reading(build)
 
 

@@ -48,8 +48,11 @@ _PLAIN = {
 }
 #: How strange a log is: its incident is told in the words of the log.
 LOG_METRIC = "vedette.log.strangeness"
-#: How far a field of what a model is asked is from before; how many fields a sentence names beside.
-DRIFT_METRIC, _BESIDE = "vedette.model.drift.strength", 5
+#: How far a field of what a model is asked is from before; how much worse it is.
+DRIFT_METRIC, DECLINE_METRIC = "vedette.model.drift.strength", "vedette.model.quality.decline"
+_OF_MODELS = (DRIFT_METRIC, DECLINE_METRIC)
+#: Fields of a model that a sentence names beside the one it is about.
+_BESIDE = 5
 #: From this part of its limit a resource counts as used up.
 _FULL = 0.9
 
@@ -140,20 +143,20 @@ def sentence(
         parts.append(f"process `{actor.name}`{which} {verb} {actor.text}")
     usual = expected(primary)
     # Of what should never be there, the threshold of a rule says nothing.
-    if usual and not (primary.series.instrument.name in _PLAIN and math.isnan(primary.low)):
+    plain = primary.series.instrument.name in (*_PLAIN, *_OF_MODELS)
+    if usual and not (plain and math.isnan(primary.low)):
         parts.append(usual)
     return "; ".join(parts)
 
 
 def beside(primary: Finding, ranked: Sequence[Finding]) -> str:
-    """Name the other fields of a model that drifted, in order of effect; empty of anything else."""
-    metric, place = primary.series.instrument.name, primary.series.values
-    if metric != DRIFT_METRIC:
+    """Name what else of a model drifted, in order of effect; empty of anything else."""
+    if primary.series.instrument.name not in _OF_MODELS:
         return ""
     fields = [
         one.series.values[1]
         for one in ranked
-        if one.series.instrument.name == metric and one.series.values != place
+        if one.series.instrument.name in _OF_MODELS and one.series != primary.series
     ]
     rest = f" and {len(fields) - _BESIDE} more" if len(fields) > _BESIDE else ""
     return f"; as well: {', '.join(fields[:_BESIDE])}{rest}" if fields else ""
@@ -193,10 +196,12 @@ def _what(finding: Finding, past: bool) -> str:
         return f"Model server {server} on {where} {'did' if past else 'does'} not answer ({value})"
     if instrument.name == DRIFT_METRIC:
         model, field = (*series.values, "")[:2]
-        return f"Model {model} {be} not asked what it was: {field} drifted (strength {value})"
-    if instrument.name == "vedette.model.quality.decline":
+        much = f"strength {_digits(finding.observed)}"
+        return f"Model {model} {'had' if past else 'has'} drifted: {field} ({much})"
+    if instrument.name == DECLINE_METRIC:
         model, measure = (*series.values, "")[:2]
-        return f"Model {model} {be} worse than it was: {measure} (strength {value})"
+        much = f"strength {_digits(finding.observed)}"
+        return f"Model {model} {be} worse than it was: {measure} ({much})"
     if instrument.name == "vedette.target.silence":
         return f"Target {subject} {'had' if past else 'has'} no page of metrics ({value})"
     if instrument.name == LOG_METRIC:

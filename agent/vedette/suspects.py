@@ -68,6 +68,8 @@ EXPLAINED_EXACTLY: dict[str, tuple[str, ...]] = {
     "file_handles.utilization": ("files", "cpu"),
     "inodes.growth": ("system", "cpu"),
     "log.strangeness": (),
+    "model.drift.strength": (),
+    "model.quality.decline": (),
     "model.server.silence": (),
     "process.created": ("forks", "process", "cpu"),
     "process.stopped": ("stopped",),

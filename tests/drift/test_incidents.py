@@ -49,7 +49,7 @@ def test_a_model_that_drifts_is_one_incident_that_names_its_fields_in_order_of_e
     assert incident.entities == ("model fraud",)
     name = "vedette.model.drift.strength{gen_ai.request.model=fraud,vedette.model.feature="
     assert list(incident.series) == [f"{name}{field}}}" for field in ("x2", "x3", "x0")]
-    assert incident.title.startswith("Model fraud is not asked what it was: x2 drifted")
+    assert incident.title.startswith("Model fraud has drifted: x2 (strength ")
     assert "as well: x3, x0" in incident.title
     run(host, 120, told("fraud", {}))
     assert [one.state for one in host.incidents] == ["resolved"]

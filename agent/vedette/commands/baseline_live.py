@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,13 +17,23 @@ from vedette.terminal import CommandError, hanging, number, out, paint, printabl
 
 __all__ = ["listed", "pieces"]
 
+NAME = "inference_log"
+
 
 def listed(options: argparse.Namespace) -> int:
     """Print the models whose logs the running agent reads."""
-    answer = _ask(options, "inference_log", "models")
+    answers = {one: _ask(options, "models", collector=one) for one in _tables(options)}
     if options.json:
-        out(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
+        out(msgspec.json.format(msgspec.json.encode(answers), indent=2).decode())
         return 0
+    for place, answer in enumerate(answers.values()):
+        if place:
+            out()
+        _table(answer)
+    return 0
+
+
+def _table(answer: Mapping[str, Any]) -> None:
     out(hanging(printable(", ".join(answer["files"]) or "none"), 11, "files"))
     for path, reason in answer["troubles"].items():
         out(hanging(printable(f"{path}: {reason}"), 11, "trouble"))
@@ -44,14 +55,13 @@ def listed(options: argparse.Namespace) -> int:
     ]
     if not rows:
         out("no inferences yet")
-        return 0
+        return
     out("\n".join(table(rows, ("model", "inferences", "baseline", "drifted", "quality"))))
     for one in answer["models"]:
         for field in one["drifted"]:
             out(
                 hanging(printable(f"{one['model']}: {field['field']} {field['text']}"), 11, "drift")
             )
-    return 0
 
 
 def pieces(options: argparse.Namespace) -> dict[str, list[ModelSketch]]:
@@ -60,12 +70,14 @@ def pieces(options: argparse.Namespace) -> dict[str, list[ModelSketch]]:
         last_s = float(parse_duration(options.last))
     except ValueError as error:
         raise CommandError(f"--last: {error}") from None
-    answer = _ask(options, options.collector, "baseline", last_s=last_s, model=options.model)
-    try:
-        found = pieces_of(answer["pieces"])
-    except ValueError as error:
-        raise CommandError(str(error)) from None
-    kept = {model: some for model, some in found.items() if some}
+    kept: dict[str, list[ModelSketch]] = {}
+    for one in _tables(options):
+        answer = _ask(options, "baseline", collector=one, last_s=last_s, model=options.model)
+        try:
+            found = pieces_of(answer["pieces"])
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        kept |= {model: some for model, some in found.items() if some}
     if not kept:
         raise CommandError(
             f"the agent has no windows of the last {options.last}",
@@ -74,13 +86,26 @@ def pieces(options: argparse.Namespace) -> dict[str, list[ModelSketch]]:
     return kept
 
 
-def _ask(
-    options: argparse.Namespace, collector: str, question: str, **arguments: Any
-) -> dict[str, Any]:
-    try:
-        _, answer = ask(
-            options.state_dir, "collector", collector=collector, question=question, **arguments
+def _tables(options: argparse.Namespace) -> list[str]:
+    """Return the ids of the tables of logs of inferences that the agent has."""
+    status = _call(options, "status")
+    names = [str(one.get("name", "")) for one in status["collectors"]]
+    found = [one for one in names if one.partition(".")[0] == NAME]
+    if not found:
+        raise CommandError(
+            "the agent reads no logs of inferences",
+            f"name them in [[collectors.{NAME}]] of agent.toml, see docs/drift.md",
         )
+    return found
+
+
+def _ask(options: argparse.Namespace, question: str, **arguments: Any) -> dict[str, Any]:
+    return _call(options, "collector", question=question, **arguments)
+
+
+def _call(options: argparse.Namespace, verb: str, **arguments: Any) -> dict[str, Any]:
+    try:
+        _, answer = ask(options.state_dir, verb, **arguments)
     except NotRunning as error:
         raise CommandError(str(error), error.remedy) from None
     return answer

@@ -7,11 +7,17 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vedette.drift.chat import refusal_of, script_of
+from vedette.drift.compare import compared
 from vedette.drift.generic import FieldsConfig
-from vedette.drift.reading import REASONS, Reader
+from vedette.drift.joining import Joiner
+from vedette.drift.reading import FORMATS, REASONS, Reader
 from vedette.drift.rows import Row
+from vedette.drift.sketch import ModelSketch
+from vedette.drift.watching import record_of
 
 
 def read(*lines: Any, **how: Any) -> tuple[list[Row], Reader]:
@@ -340,3 +346,62 @@ def test_a_label_in_a_form_of_its_own_is_learned_however_late_it_comes() -> None
     assert (row.part, row.label, row.fields) == ("label", 1, {})
     (again,) = reader.read([b'{"id": "b", "age": 4, "prediction": 0}'])
     assert (again.prediction, again.fields) == (0, {"age": 4})
+
+
+#: What lines have, to be put together in any way.
+MEMBERS = [
+    "specversion",
+    "type",
+    "data",
+    "id",
+    "model",
+    "instances",
+    "inputs",
+    "outputs",
+    "predictions",
+    "shape",
+    "name",
+    "messages",
+    "choices",
+    "usage",
+    "request",
+    "response",
+    "features",
+    "prediction",
+    "score",
+    "label",
+    "x",
+    "ndarray",
+    "tensor",
+    "values",
+    "names",
+    "content",
+    "message",
+    "prompt_tokens",
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(MEMBERS),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(JSON, max_size=6), st.sampled_from(FORMATS))
+def test_whatever_a_line_holds_it_is_read_or_counted(lines: list[Any], format: Any) -> None:
+    reader = Reader(format)
+    rows = reader.read([json.dumps(line).encode() for line in lines])
+    joined = Joiner(10, 60.0).take(rows, 0.0)
+    made = ModelSketch()
+    made.add([record_of(row) for row in joined.rows], 1)
+    made.quality.add([outcome for _, outcome in joined.outcomes])
+    assert ModelSketch.of_state(made.state()).state() == made.state()
+    assert not compared("m", made, made).bad
+    assert reader.malformed.total() <= len(lines)

@@ -47,17 +47,17 @@ def test_measures_are_the_exact_ones(scale: str) -> None:
     if scale == "probabilities":
         scores = 1 / (1 + np.exp(-scores))
     made = of([Outcome(s > 0.5, float(s), bool(y)) for s, y in zip(scores, labels, strict=True)])
-    assert made.auc == pytest.approx(exact_auc(scores, labels), abs=0.004)
+    assert made.truth.auc == pytest.approx(exact_auc(scores, labels), abs=0.004)
     assert made.accuracy == pytest.approx(float(((scores > 0.5) == labels).mean()))
     if scale == "probabilities":
-        assert made.brier_score == pytest.approx(float(((scores - labels) ** 2).mean()))
+        assert made.truth.brier_score == pytest.approx(float(((scores - labels) ** 2).mean()))
         bins = np.minimum((scores * 10).astype(int), 9)
         exact = sum(
             abs(scores[bins == at].mean() - labels[bins == at].mean()) * (bins == at).mean()
             for at in range(10)
             if (bins == at).any()
         )
-        assert 0 <= exact - made.calibration_error < 0.03  # less what chance makes of it
+        assert 0 <= exact - made.truth.calibration_error < 0.03  # less what chance makes of it
 
 
 def test_parts_merge_to_the_whole_and_come_back_from_the_disk() -> None:
@@ -65,9 +65,9 @@ def test_parts_merge_to_the_whole_and_come_back_from_the_disk() -> None:
     whole, merged = of(some), QualitySketch()
     for start in (600, 0, 300):
         merged.merge(QualitySketch.of_state(of(some[start : start + 300]).state()))
-    assert merged.auc == whole.auc
+    assert merged.truth.auc == whole.truth.auc
     assert merged.accuracy == whole.accuracy
-    assert merged.brier_score == pytest.approx(whole.brier_score)
+    assert merged.truth.brier_score == pytest.approx(whole.truth.brier_score)
     assert merged.labels == 900
 
 
@@ -76,7 +76,8 @@ def test_classes_are_right_by_name_and_their_score_is_how_sure_it_was() -> None:
         [Outcome("cat", 0.9, "cat"), Outcome("dog", 0.6, "cat"), Outcome(3, 0.7, 3)],
     )
     assert made.accuracy == pytest.approx(2 / 3)
-    assert made.auc == 1.0
+    assert made.many == 3
+    assert made.scores(many=True).auc == 1.0
     assert of([Outcome(1, None, True), Outcome("1", None, 1), Outcome(0, None, "no")]).right == 3
 
 
@@ -89,7 +90,7 @@ def test_measurements_have_an_error_and_no_accuracy() -> None:
 
 def test_a_score_that_is_no_number_is_left_out() -> None:
     made = of([Outcome(True, float("nan"), True), Outcome(None, None, True)])
-    assert (made.scored, made.judged) == (0, 1)
+    assert (made.truth.count, made.judged) == (0, 1)
 
 
 def named(base: QualitySketch, now: QualitySketch) -> dict[str, float]:
@@ -139,3 +140,25 @@ def test_few_labels_say_nothing() -> None:
     rng = np.random.default_rng(8)
     few: Any = of(outcomes(rng, 40, flip=1.0))
     assert worse(of(outcomes(rng, 2000)), few, Thresholds()) == ()
+
+
+def test_of_classes_that_are_numbers_0_and_1_are_no_truth_values() -> None:
+    rng = np.random.default_rng(9)
+
+    def three(count: int) -> QualitySketch:
+        labels = rng.integers(0, 3, count)
+        right = rng.random(count) < 0.9
+        said = np.where(right, labels, (labels + 1) % 3)
+        return of([Outcome(int(p), 0.9, int(y)) for p, y in zip(said, labels, strict=True)])
+
+    made = three(3000)
+    assert made.scores(bool(made.many)).calibration_error < 0.02
+    assert max(named(made, three(400)).values()) < 1
+    assert max(named(made, of([Outcome(0, 0.9, 1)] * 100)).values()) >= 1
+
+
+def test_a_baseline_that_was_off_is_no_reason_to_ring() -> None:
+    rng = np.random.default_rng(10)
+    base = of(outcomes(rng, 2000, skew=0.2))
+    rang = [named(base, of(outcomes(rng, 200, skew=0.2))) for _ in range(200)]
+    assert max(one for found in rang for one in found.values()) < 1

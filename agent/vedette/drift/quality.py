@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Outcome", "QualitySketch", "QualityState"]
+__all__ = ["CALIBRATION_BINS", "Outcome", "QualitySketch", "QualityState", "Scores"]
 
 _INSIDE, _OUTSIDE = 128, 32
 BINS = _INSIDE + 2 * _OUTSIDE
@@ -38,11 +38,9 @@ class Outcome(msgspec.Struct, frozen=True):
     label: Any
 
 
-class QualityState(msgspec.Struct, frozen=True):
-    """A sketch of quality as it is kept."""
+class ScoreState(msgspec.Struct, frozen=True):
+    """Counts of scores as they are kept."""
 
-    judged: int = 0
-    right: int = 0
     positive: tuple[int, ...] = ()
     negative: tuple[int, ...] = ()
     brier: float = 0.0
@@ -50,71 +48,57 @@ class QualityState(msgspec.Struct, frozen=True):
     bin_scores: tuple[float, ...] = ()
     bin_counts: tuple[int, ...] = ()
     bin_true: tuple[int, ...] = ()
+
+
+class QualityState(msgspec.Struct, frozen=True):
+    """A sketch of quality as it is kept."""
+
+    judged: int = 0
+    right: int = 0
+    many: int = 0
+    truth: ScoreState = ScoreState()
+    choice: ScoreState = ScoreState()
     measured: int = 0
     error: float = 0.0
     error_squares: float = 0.0
 
 
-class QualitySketch:
-    """Counts of what was predicted and what proved true; mutable, not thread-safe."""
+class Scores:
+    """How scores lie to what proved true; mutable, not thread-safe."""
 
     def __init__(self) -> None:
-        self.judged = self.right = 0
-        #: Scores by bin, of true labels and of false ones.
+        #: Scores by bin, of what was true and of what was not.
         self.positive: NDArray[np.int64] = np.zeros(BINS, np.int64)
         self.negative: NDArray[np.int64] = np.zeros(BINS, np.int64)
         self.brier = self.brier_squares = 0.0
         self.bin_scores = np.zeros(CALIBRATION_BINS)
         self.bin_counts: NDArray[np.int64] = np.zeros(CALIBRATION_BINS, np.int64)
         self.bin_true: NDArray[np.int64] = np.zeros(CALIBRATION_BINS, np.int64)
-        self.measured = 0
-        self.error = self.error_squares = 0.0
 
-    def add(self, outcomes: Sequence[Outcome]) -> None:
-        """Count outcomes whose label is known."""
-        scores: list[float] = []
-        labels: list[bool] = []
-        for one in outcomes:
-            truth = _truth(one.label)
-            if _is_measure(one.label, one.prediction):
-                off = abs(float(one.label) - float(one.prediction))
-                self.measured += 1
-                self.error += off
-                self.error_squares += off * off
-                continue
-            if one.prediction is not None:
-                self.judged += 1
-                self.right += _same(one.prediction, one.label)
-            if one.score is not None and math.isfinite(one.score):
-                if truth is not None:
-                    scores.append(one.score)
-                    labels.append(truth)
-                elif one.prediction is not None:
-                    # Of many classes the score is how sure it was of the one it chose.
-                    scores.append(one.score)
-                    labels.append(_same(one.prediction, one.label))
-        if scores:
-            self._add_scores(np.array(scores), np.array(labels))
+    def add(self, scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> None:
+        """Count scores ``(n,)`` with whether they proved true."""
+        places = _places(scores)
+        self.positive += np.bincount(places[labels], minlength=BINS)
+        self.negative += np.bincount(places[~labels], minlength=BINS)
+        probable = (scores >= 0) & (scores <= 1)
+        scores, labels = scores[probable], labels[probable]
+        squares = (scores - labels) ** 2
+        self.brier += float(squares.sum())
+        self.brier_squares += float((squares * squares).sum())
+        tenths = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+        self.bin_counts += np.bincount(tenths, minlength=CALIBRATION_BINS)
+        self.bin_scores += np.bincount(tenths, scores, minlength=CALIBRATION_BINS)
+        self.bin_true += np.bincount(tenths[labels], minlength=CALIBRATION_BINS)
 
-    def merge(self, other: QualitySketch) -> None:
+    def merge(self, other: Scores) -> None:
         """Take in what another one counted."""
         for name in vars(self):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     @property
-    def labels(self) -> int:
-        """Outcomes that are counted."""
-        return max(self.judged, self.scored) + self.measured
-
-    @property
-    def scored(self) -> int:
-        """Outcomes that had a score."""
+    def count(self) -> int:
+        """Scores that are counted."""
         return int(self.positive.sum() + self.negative.sum())
-
-    @property
-    def accuracy(self) -> float:
-        """The share of predictions that were right; NaN of none."""
-        return self.right / self.judged if self.judged else math.nan
 
     @property
     def auc(self) -> float:
@@ -144,21 +128,16 @@ class QualitySketch:
         off = float((np.abs(said - came) * counts).sum() - (chance * counts).sum())
         return max(off / float(counts.sum()), 0.0)
 
-    @property
-    def mean_error(self) -> float:
-        """The mean absolute error of what is measured; NaN of none."""
-        return self.error / self.measured if self.measured else math.nan
-
-    def state(self) -> QualityState:
+    def state(self) -> ScoreState:
         """Return all of it as one value, for the disk."""
         values: dict[str, Any] = {
             name: tuple(value.tolist()) if isinstance(value, np.ndarray) else value
             for name, value in vars(self).items()
         }
-        return QualityState(**values)
+        return ScoreState(**values) if self.count else ScoreState()
 
     @classmethod
-    def of_state(cls, state: QualityState) -> QualitySketch:
+    def of_state(cls, state: ScoreState) -> Scores:
         """Make it anew of its state; raises ``ValueError`` for one that cannot be."""
         made = cls()
         for name, empty in vars(made).items():
@@ -170,19 +149,101 @@ class QualitySketch:
             setattr(made, name, kept)
         return made
 
-    def _add_scores(self, scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> None:
-        places = _places(scores)
-        self.positive += np.bincount(places[labels], minlength=BINS)
-        self.negative += np.bincount(places[~labels], minlength=BINS)
-        probable = (scores >= 0) & (scores <= 1)
-        scores, labels = scores[probable], labels[probable]
-        squares = (scores - labels) ** 2
-        self.brier += float(squares.sum())
-        self.brier_squares += float((squares * squares).sum())
-        tenths = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-        self.bin_counts += np.bincount(tenths, minlength=CALIBRATION_BINS)
-        self.bin_scores += np.bincount(tenths, scores, minlength=CALIBRATION_BINS)
-        self.bin_true += np.bincount(tenths[labels], minlength=CALIBRATION_BINS)
+
+class QualitySketch:
+    """Counts of what was predicted and what proved true; mutable, not thread-safe."""
+
+    def __init__(self) -> None:
+        self.judged = self.right = 0
+        #: Outcomes of which the label or the prediction is no truth value.
+        self.many = 0
+        #: Scores against labels that are true or false, and against whether it chose rightly.
+        self.truth, self.choice = Scores(), Scores()
+        self.measured = 0
+        self.error = self.error_squares = 0.0
+
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        """Count outcomes whose label is known."""
+        truths: list[tuple[float, bool]] = []
+        choices: list[tuple[float, bool]] = []
+        for one in outcomes:
+            if _is_measure(one.label, one.prediction):
+                off = abs(float(one.label) - float(one.prediction))
+                self.measured += 1
+                self.error += off
+                self.error_squares += off * off
+                continue
+            truth = _truth(one.label)
+            chose = None if one.prediction is None else _same(one.prediction, one.label)
+            if chose is not None:
+                self.judged += 1
+                self.right += chose
+            self.many += truth is None or (chose is not None and _truth(one.prediction) is None)
+            if one.score is not None and math.isfinite(one.score):
+                if truth is not None:
+                    truths.append((one.score, truth))
+                if chose is not None:
+                    choices.append((one.score, chose))
+        for scores, pairs in ((self.truth, truths), (self.choice, choices)):
+            if pairs:
+                values, labels = zip(*pairs, strict=True)
+                scores.add(np.array(values), np.array(labels))
+
+    def merge(self, other: QualitySketch) -> None:
+        """Take in what another one counted."""
+        self.judged += other.judged
+        self.right += other.right
+        self.many += other.many
+        self.truth.merge(other.truth)
+        self.choice.merge(other.choice)
+        self.measured += other.measured
+        self.error += other.error
+        self.error_squares += other.error_squares
+
+    def scores(self, many: bool) -> Scores:
+        """Return scores against what they are about: of many classes, whether it chose rightly.
+
+        Of truth values the score is the probability of true, else that of what was chosen.
+        """
+        return self.choice if many else self.truth
+
+    @property
+    def labels(self) -> int:
+        """Outcomes that are counted."""
+        return max(self.judged, self.truth.count) + self.measured
+
+    @property
+    def accuracy(self) -> float:
+        """The share of predictions that were right; NaN of none."""
+        return self.right / self.judged if self.judged else math.nan
+
+    @property
+    def mean_error(self) -> float:
+        """The mean absolute error of what is measured; NaN of none."""
+        return self.error / self.measured if self.measured else math.nan
+
+    def state(self) -> QualityState:
+        """Return all of it as one value, for the disk."""
+        return QualityState(
+            self.judged,
+            self.right,
+            self.many,
+            self.truth.state(),
+            self.choice.state(),
+            self.measured,
+            self.error,
+            self.error_squares,
+        )
+
+    @classmethod
+    def of_state(cls, state: QualityState) -> QualitySketch:
+        """Make it anew of its state; raises ``ValueError`` for one that cannot be."""
+        made = cls()
+        made.judged, made.right, made.many = state.judged, state.right, state.many
+        made.truth, made.choice = Scores.of_state(state.truth), Scores.of_state(state.choice)
+        made.measured = state.measured
+        made.error, made.error_squares = state.error, state.error_squares
+        return made
 
 
 def _places(scores: NDArray[np.float64]) -> NDArray[np.int64]:

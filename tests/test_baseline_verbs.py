@@ -5,11 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vedette.cli import main
+from vedette.control import ControlServer
+
+sys.path.insert(0, str(Path(__file__).parent / "drift"))
+from inference_site import Site
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +136,50 @@ def test_a_baseline_of_few_records_is_made_and_warned_of(
     code, _, err = run(capsys, "build", few, "--out", str(tmp_path / "b.json"))
     assert code == 1
     assert "fewer than 500" in err
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Site]:
+    """The collector behind a real control socket."""
+    site = Site(tmp_path)
+
+    def collector(request: dict[str, Any]) -> Mapping[str, Any]:
+        assert request["collector"] == "inference_log.shop"
+        return site.collector.answer(str(request["question"]), request)
+
+    names = [{"name": "cpu"}, {"name": "inference_log.shop"}]
+    verbs = {"collector": collector, "status": lambda request: {"collectors": names}}
+    server = ControlServer(tmp_path, verbs)
+    server.start()
+    yield site
+    server.stop()
+
+
+def test_the_agents_models_are_listed_and_its_hours_become_a_baseline(
+    agent: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, out_file = ["--state-dir", str(tmp_path)], str(tmp_path / "b.json")
+    assert "no inferences yet" in run(capsys, "list", *state)[1]
+    agent.infer(300)
+    agent.write([b"oops"])
+    agent.tick()
+    assert "learning, 300 so far" in run(capsys, "list", *state)[1]
+    code, _, err = run(capsys, "build", "--from-agent", "--out", out_file, *state)
+    assert code == 2
+    assert "no windows of the last 24h" in err
+    agent.infer(500)
+    agent.tick()
+    for _ in range(14):
+        agent.infer(100, shift=1.0)
+        agent.tick()
+    code, out, _ = run(capsys, "list", *state)
+    assert code == 0
+    assert "800 records" in out
+    assert "fraud: x0 PSI" in out
+    assert "1 of 2201 lines" in out
+    code, _, err = run(capsys, "build", "--from-agent", "--out", out_file, *state)
+    assert (code, err) == (0, "")
+    assert run(capsys, "show", out_file)[0] == 0
+    code, _, err = run(capsys, "build", "--from-agent", "--last", "soon", "--out", out_file, *state)
+    assert code == 2
+    assert "--last" in err

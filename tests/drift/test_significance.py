@@ -11,7 +11,6 @@ from vedette.drift.significance import (
     chi_square,
     cut_of,
     homogeneity,
-    kolmogorov,
     normal,
     poisson,
     shares,
@@ -58,11 +57,6 @@ def test_the_tail_of_the_normal_is_that_of_the_tables() -> None:
     assert normal(1.959964) == pytest.approx(0.025, rel=1e-5)
     assert normal(-1.0) == pytest.approx(0.8413447, rel=1e-6)
     assert normal(100.0) > 0
-
-
-def test_the_tail_of_kolmogorov_is_that_of_the_tables() -> None:
-    assert kolmogorov(1.3581 / math.sqrt(500_000), 10**6, 10**6) == pytest.approx(0.05, rel=0.01)
-    assert kolmogorov(0.0, 100, 100) == 1.0
 
 
 def test_samples_of_one_distribution_pass_as_often_as_is_asked() -> None:

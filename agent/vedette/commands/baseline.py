@@ -171,6 +171,8 @@ def _range(one: FeatureSketch) -> str:
         named = one.categories
         ranked = sorted(named.counts.items(), key=lambda pair: -pair[1])[:4]
         parts = [f"{name} {count / named.total * 100:.3g} %" for name, count in ranked]
+        if named.other:
+            parts.append(f"others {named.other / named.total * 100:.3g} %")
         return f"{named.distinct.estimate():.0f} different: {', '.join(parts)}"
     if one.lengths is not None and one.lengths.count:
         lengths = one.lengths

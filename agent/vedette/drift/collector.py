@@ -174,6 +174,7 @@ class InferenceLog(Collector):
                 "last_malformed": self._reader.last_reason,
                 "fields": self._reader.fields,
                 "waiting": self._joiner.waiting,
+                "joined": self._joiner.joined,
             }
             return answer(self._watches, question, arguments, what, self.wall_ns())
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["chi_square", "cut_of", "homogeneity", "kolmogorov", "normal", "poisson", "shares"]
+__all__ = ["chi_square", "cut_of", "homogeneity", "normal", "poisson", "shares"]
 
 #: The least p that is told: the natural logarithm of the least float.
 _LEAST = 5e-324
@@ -37,18 +37,6 @@ def poisson(count: int, mean: float) -> float:
 def normal(z: float) -> float:
     """Return the probability of a standard normal of this or more (one side)."""
     return max(math.erfc(z / math.sqrt(2)) / 2, _LEAST)
-
-
-def kolmogorov(distance: float, n: int, m: int) -> float:
-    """Return the probability of so great a distance of two distributions (asymptotic)."""
-    if not n or not m:
-        return 1.0
-    size = math.sqrt(n * m / (n + m))
-    x = (size + 0.12 + 0.11 / size) * distance  # Stephens 1970
-    if x < 0.2:
-        return 1.0
-    found = 2 * sum((-1) ** (k - 1) * math.exp(-2 * (k * x) ** 2) for k in range(1, 101))
-    return float(min(max(found, _LEAST), 1.0))
 
 
 def homogeneity(one: ArrayLike, other: ArrayLike, least: float = 5.0) -> float:

@@ -177,3 +177,14 @@ def test_thresholds_are_the_operators() -> None:
     some = sketch_of(window(2000, shift=0.3), BASE)
     assert compared("m", BASE, some, Thresholds(psi=0.03)).bad
     assert not compared("m", BASE, some, Thresholds(psi=0.5)).bad
+
+
+def test_what_is_as_good_as_the_least_of_the_baseline_is_within_its_range() -> None:
+    rng = np.random.default_rng(10)
+
+    def some(count: int) -> list[dict[str, Any]]:
+        logits = rng.normal(0, 40, count)
+        return [{"score": float(one)} for one in 1 / (1 + np.exp(-logits))]
+
+    base = sketch_of(some(2000))
+    assert not any(verdict(some(500), base).bad for _ in range(60))

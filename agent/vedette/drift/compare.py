@@ -28,7 +28,7 @@ from vedette.drift.distance import (
     wasserstein,
 )
 from vedette.drift.feature import FeatureSketch
-from vedette.drift.numbers import NumberSketch, spread
+from vedette.drift.numbers import Counts, NumberSketch, spread
 from vedette.drift.significance import cut_of, homogeneity, poisson, shares
 from vedette.drift.sketch import ModelSketch
 from vedette.drift.verdict import (
@@ -207,21 +207,21 @@ def _numbers(
     )
     found.ks = kolmogorov_smirnov(both)
     found.moved = wasserstein(both, one.deviation)
-    _outside(found, one, other, both.counts[1], both.middles, thresholds)
+    _outside(found, one, other, both.counts, thresholds)
 
 
 def _outside(
     found: Found,
     one: NumberSketch,
     other: NumberSketch,
-    counts: np.ndarray[tuple[int], np.dtype[np.int64]],
-    middles: np.ndarray[tuple[int], np.dtype[np.float64]],
+    counts: Counts,
     thresholds: Thresholds,
 ) -> None:
-    """Judge how much lies where the baseline never was; whole buckets, so rather too little."""
+    """Judge how much lies beyond all of the baseline, in buckets where it has nothing."""
     if other.low >= one.low and other.high <= one.high:
         return
-    beyond = int(counts[(middles < one.low) | (middles > one.high)].sum())
+    used = np.flatnonzero(counts[0])
+    beyond = int(counts[1][: used[0]].sum() + counts[1][used[-1] + 1 :].sum())
     found.unknown = beyond / other.count
     p = _all_of_one(beyond, one.count, other.count)
     text = f"outside of {one.low:.4g} to {one.high:.4g} in {_percent(found.unknown)} of records"
@@ -270,8 +270,8 @@ def _lengths(found: Found, one: NumberSketch, other: NumberSketch, bar: float) -
 
 def note_distance(
     found: Found,
-    base: np.ndarray[tuple[int], np.dtype[np.int64]],
-    now: np.ndarray[tuple[int], np.dtype[np.int64]],
+    base: Counts,
+    now: Counts,
     kind: Kind,
     bar: float,
     text: str,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vedette._version import __version__
+from vedette.cli_baseline import add_actions as add_baseline_actions
 from vedette.cli_incidents import add_actions
 from vedette.cli_logs import add_actions as add_logs_actions
 from vedette.cli_model import add_actions as add_model_actions
@@ -208,6 +209,17 @@ def _looking(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     _state_dir(models)
     _json(models)
     add_models_actions(models)
+
+    baseline = _verb(
+        verbs,
+        "baseline",
+        "vedette.commands.baseline_live:listed",
+        "Show what is normal for served models, by logs of their inferences, and what has drifted.",
+        "`vedette baseline ACTION --help` explains an action.",
+    )
+    _state_dir(baseline)
+    _json(baseline)
+    add_baseline_actions(baseline)
 
     collect = _verb(
         verbs,

@@ -102,12 +102,15 @@ _PROCESS_STATES = {
     "defunct": "cpu",
     "stopped": "",
 }
-#: The same for metrics of the kernel and of processes as a whole, by the end of their name.
+#: The same for metrics of the kernel, of processes as a whole and of models, by the end of their
+#: name.
 _METRICS = {
     "file_handles.utilization": "process network",
     "file_handles.usage": "process network",
     "hung_tasks": "disk filesystem nfs process",
     "oopses": "",
+    "model.drift.strength": "",
+    "model.quality.decline": "",
     "process.stopped": "",
 }
 #: ``sda1``, ``vda2`` and ``nvme0n1p3``, ``mmcblk0p1``: a partition and its disk.
@@ -214,6 +217,6 @@ def _told(family: str, metric: str, attributes: dict[str, str]) -> frozenset[str
     if state in _PROCESS_STATES:
         return frozenset(_PROCESS_STATES[state].split())
     for end, families in _METRICS.items():
-        if family in ("kernel", "process") and metric.endswith(end):
+        if family in ("kernel", "model", "process") and metric.endswith(end):
             return frozenset(families.split())
     return None

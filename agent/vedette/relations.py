@@ -161,6 +161,8 @@ def _within_family(one: Place, other: Place) -> Tie:
     if one.endpoint and one.endpoint == other.endpoint:
         return Tie.KIN  # a server and a model that it serves
     if one.entity.name and other.entity.name and one.entity.kind == other.entity.kind:
+        if one.metric.startswith("vedette.model.drift."):
+            return Tie.NONE  # what one model is asked is no matter of another
         return Tie.SIBLING if one.metric == other.metric else Tie.NONE
     return Tie.KIN
 

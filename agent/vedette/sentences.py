@@ -68,6 +68,11 @@ _HELD_BY = {
 LOG_METRIC = "vedette.log.strangeness"
 #: The detector that says in its own words what is wrong with a model server.
 MODEL_DETECTOR = "model_health"
+#: How far a field of what a model is asked is from before; how much worse it is.
+DRIFT_METRIC, DECLINE_METRIC = "vedette.model.drift.strength", "vedette.model.quality.decline"
+_OF_MODELS = (DRIFT_METRIC, DECLINE_METRIC)
+#: Fields of a model that a sentence names beside the one it is about.
+_BESIDE = 5
 #: From this part of its limit a resource counts as used up.
 _FULL = 0.9
 
@@ -165,9 +170,23 @@ def sentence(
     is_state = primary.series.instrument.name == THROTTLED
     usual = "" if is_state else expected(primary)
     # Of what should never be there, the threshold of a rule says nothing.
-    if usual and not (primary.series.instrument.name in _PLAIN and math.isnan(primary.low)):
+    plain = primary.series.instrument.name in (*_PLAIN, *_OF_MODELS)
+    if usual and not (plain and math.isnan(primary.low)):
         parts.append(usual)
     return "; ".join(parts)
+
+
+def beside(primary: Finding, ranked: Sequence[Finding]) -> str:
+    """Name what else of a model drifted, in order of effect; empty of anything else."""
+    if primary.series.instrument.name not in _OF_MODELS:
+        return ""
+    fields = [
+        one.series.values[1]
+        for one in ranked
+        if one.series.instrument.name in _OF_MODELS and one.series != primary.series
+    ]
+    rest = f" and {len(fields) - _BESIDE} more" if len(fields) > _BESIDE else ""
+    return f"; as well: {', '.join(fields[:_BESIDE])}{rest}" if fields else ""
 
 
 def _said(primary: Finding, suspects: Sequence[Suspect]) -> Suspect | None:
@@ -218,6 +237,14 @@ def _what(finding: Finding, past: bool) -> str:
         gpu, model, reason = series.values
         held = f"held down by {_HELD_BY.get(reason, reason)}"
         return f"GPU {gpu} ({model}) {be} {held}"
+    if instrument.name == DRIFT_METRIC:
+        model, field = (*series.values, "")[:2]
+        much = f"strength {_digits(finding.observed)}"
+        return f"Model {model} {'had' if past else 'has'} drifted: {field} ({much})"
+    if instrument.name == DECLINE_METRIC:
+        model, measure = (*series.values, "")[:2]
+        much = f"strength {_digits(finding.observed)}"
+        return f"Model {model} {be} worse than it was: {measure} ({much})"
     if instrument.name == "vedette.target.silence":
         return f"Target {subject} {'had' if past else 'has'} no page of metrics ({value})"
     if instrument.name == LOG_METRIC:

@@ -74,6 +74,8 @@ EXPLAINED_EXACTLY: dict[str, tuple[str, ...]] = {
     "model.kv_cache.full_in": (),
     "model.queue.time": (),
     "model.probe.silence": (),
+    "model.drift.strength": (),
+    "model.quality.decline": (),
     "model.server.silence": (),
     "model.slo.burn_rate": (),
     "process.created": ("forks", "process", "cpu"),

@@ -56,7 +56,8 @@ def worded(
         resource=resource,
         title=sentences.sentence(
             primary, suspects, resource, onset, ended_ns, zone, shown=_shown(case, primary)
-        ),
+        )
+        + sentences.beside(primary, ranked),
         onset_ns=onset,
         opened_ns=before.opened_ns if before else tick_ns,
         updated_ns=tick_ns,

@@ -113,6 +113,19 @@ DEFAULT_RULES = (
         )
     ),
     Rule(
+        metric="vedette.model.drift.strength",
+        above=1.0,
+        hold=Duration(0),
+        text="it is not what it is in the model's baseline",
+    ),
+    Rule(
+        metric="vedette.model.quality.decline",
+        above=1.0,
+        critical=2.0,
+        hold=Duration(0),
+        text="the model is worse than in its baseline",
+    ),
+    Rule(
         metric="vedette.process.stopped",
         above=1.0,
         hold=Duration(5),

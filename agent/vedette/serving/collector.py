@@ -22,15 +22,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from vedette.api import (
-    Collector,
-    Event,
-    Instrument,
-    Observation,
-    Record,
-    Unavailable,
-    gauge,
-)
+from vedette.api import Collector, Event, Instrument, Observation, Record, Unavailable, gauge
+from vedette.drift.pages import Pages
+from vedette.drift.series import OF_PAGES
 from vedette.exposition.reading import Reader
 from vedette.exposition.scrape import Answer, Scraper, Target
 from vedette.serving.asking import alive
@@ -121,11 +115,13 @@ class ModelServers(Collector):
         self._proposed: dict[str, str] = {}
         #: What changed at this tick, by endpoint, in words that can follow a server's name.
         self._changed: dict[str, list[str]] = {}
+        self._pages = Pages()
 
     @classmethod
     def instruments(cls) -> Iterator[Instrument]:
         yield from super().instruments()
         yield from INSTRUMENTS
+        yield from OF_PAGES
         for derived in DERIVED.values():
             yield from derived.values()
         yield from HEALTH
@@ -350,6 +346,7 @@ class ModelServers(Collector):
         now_s, wall_ns = self.monotonic(), self.wall_ns()
         said = one.read(now_s, wall_ns)
         yield from said.samples
+        yield from self._pages.take(one.endpoint, said.samples, wall_ns)
         if self._health is None:
             self._health = Health(self.config.slo, self.state_dir)
         yield from self._health.step(one, said, now_s, wall_ns)

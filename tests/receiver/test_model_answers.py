@@ -259,13 +259,46 @@ def test_objectives_and_drift_show_where_any_host_sends_them(site: Site) -> None
         made = gauge(f"vedette.model.{name}", "1", "x", places)
         for window, value in zip(("1h", "5m"), values, strict=True):
             host.series[made.series("llama", window)] = value
-    host.series[gauge("vedette.model.drift.score", "1", "x", places).series("llama", "")] = 0.7
+    host.series[gauge("vedette.model.drift.strength", "1", "x", places).series("llama", "")] = 0.7
     host.report()
     answer = site.json("/api/v1/models")
     assert answer["columns"] == ["drift", "burn", "budget"]
     figures = answer["models"][0]["figures"]
     assert (figures["burn"], figures["budget"], figures["drift"]) == (14.0, 0.2, 0.7)
     assert len(answer["models"]) == 1
+
+
+def test_drift_of_a_model_that_no_server_names_is_a_row_of_its_own(site: Site) -> None:
+    from vedette.api import gauge
+
+    host = site.teller()
+    host.say(WAITING, 1)
+    strength = gauge(
+        "vedette.model.drift.strength", "1", "x", ["gen_ai.request.model", "vedette.model.feature"]
+    )
+    host.series[strength.series("fraud", "amount")] = 2.5
+    host.series[strength.series("fraud", "country")] = 0.1
+    host.report()
+    rows = {one["model"]: one for one in site.json("/api/v1/models")["models"]}
+    assert rows["fraud"]["figures"]["drift"] == 2.5
+    assert (rows["fraud"]["layer"], rows["fraud"]["server"]) == ("", "")
+    assert rows["llama"]["figures"]["drift"] is None
+
+
+def test_an_objective_is_of_all_versions_of_its_model(site: Site) -> None:
+    from vedette.api import gauge
+
+    host = site.teller()
+    host.say(WAITING, 1, **{"vedette.model.version": "3"})
+    host.report(1)
+    (before,) = site.json("/api/v1/models")["models"]
+    names = ["vedette.model.endpoint", "vedette.model.server", "vedette.model.layer"]
+    left = gauge("vedette.model.slo.budget.left", "1", "x", [*names, "gen_ai.request.model"])
+    place = site.json("/api/v1/model", name="llama")["instances"][0]
+    host.series[left.series(place["endpoint"], before["server"], before["layer"], "llama")] = 0.4
+    host.report()
+    (row,) = site.json("/api/v1/models")["models"]
+    assert (row["version"], row["figures"]["budget"]) == (before["version"], 0.4)
 
 
 # ---------------------------------------------------------------- who they are

@@ -44,7 +44,7 @@ LARGEST = {
     "vedette.model.requests.running": "running",
     "vedette.model.kv_cache.utilization": "kv",
     "vedette.model.slo.burn_rate": "burn",
-    "vedette.model.drift.score": "drift",
+    "vedette.model.drift.strength": "drift",
 }
 LEAST = {"vedette.model.slo.budget.left": "budget", "vedette.model.server.up": "up"}
 DISTRIBUTIONS = {

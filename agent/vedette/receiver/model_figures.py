@@ -71,8 +71,10 @@ def tellable(server: str, layer: str) -> Tellable:
 def merged(places: Sequence[Place]) -> list[Place]:
     """Give what is told of a whole server or of a model anywhere to the places that it is of.
 
-    A value without a layer is of all places that have the rest of its words. Outcomes of a server
-    that names no model in them are its only model's; where there are several they stay apart.
+    A value without a layer, or without the version that others have, is of all places that have the
+    rest of its words. Outcomes of a server that names no model in them are its only model's; where
+    there are several they stay apart. A model of which nothing but its drift is told has a place
+    of its own.
     """
     by_agent: dict[str, list[Place]] = {}
     for one in places:
@@ -81,23 +83,42 @@ def merged(places: Sequence[Place]) -> list[Place]:
 
 
 def _merged(places: list[Place]) -> list[Place]:
-    if not any(not one.key.layer or not one.key.model for one in places):
+    parts = _parts(places)
+    if not parts and all(one.key.model for one in places):
         return places
-    full = [one for one in places if one.key.layer]
-    found = list(full)
+    of_others = {id(one) for one in parts}
+    whole = [one for one in places if id(one) not in of_others]
+    found = list(whole)
     there: dict[str, list[Place]] = {}
-    for one in full:
+    for one in whole:
         there.setdefault(one.key.endpoint, []).append(one)
-    for part in places:
-        if part.key.layer:
-            continue
-        near = there.get(part.key.endpoint, []) if part.key.endpoint else full
+    for part in parts:
+        near = there.get(part.key.endpoint, []) if part.key.endpoint else whole
         fits = [one for one in near if _is_of(part.key, one.key)]
         for one in fits:
             one.told = msgspec.structs.replace(one.told, gauges=part.told.gauges | one.told.gauges)
-        if not fits and part.key.endpoint:
+        if not fits and (part.key.endpoint or part.key.model):
             found.append(part)
     return _named(found)
+
+
+def _parts(places: list[Place]) -> list[Place]:
+    """Return what is told of others: without a layer, or levels without the version others have."""
+    versioned = {_unversioned(one.key) for one in places if one.key.version}
+    return [
+        one
+        for one in places
+        if not one.key.layer
+        or (
+            not one.key.version
+            and not (one.told.seen or one.told.buckets)
+            and _unversioned(one.key) in versioned
+        )
+    ]
+
+
+def _unversioned(key: ModelKey) -> ModelKey:
+    return msgspec.structs.replace(key, version="")
 
 
 def _is_of(part: ModelKey, whole: ModelKey) -> bool:

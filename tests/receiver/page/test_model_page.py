@@ -25,7 +25,7 @@ def test_models_stand_by_layer_with_what_is_not_told(browser: Any, site: Any) ->
     sections = browser.evaluate(
         "[...document.querySelectorAll('section.block:not([hidden]) h2')].map((h) => h.innerText)"
     )
-    assert sections == ["Gateways", "Engines", "Servers that tell nothing yet"]
+    assert sections == ["Gateways", "Engines", "Known by their logs alone, or telling nothing yet"]
     row = text_of(browser, "section[aria-label=Engines] .row")
     for words in ("llama-3.1-8b", "vllm 0.10.2", "12.4", "6.2\xa0%", "≤\u2009100\xa0ms", "p95 ≥"):
         assert words in row

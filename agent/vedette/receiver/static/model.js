@@ -34,7 +34,7 @@ const CHARTS = [
   ["vedette.model.upstream.duration", "Waiting for who serves it"],
   ["vedette.model.slo.budget.left", "Budget left"],
   ["vedette.model.slo.burn_rate", "Burn rate"],
-  ["vedette.model.drift.score", "Drift"],
+  ["vedette.model.drift.strength", "Drift"],
   ["vedette.model.batch.size", "Batch size"],
   ["vedette.model.request.tokens", "Tokens of a request", ["gen_ai.token.type"]],
   ["vedette.model.preemptions", "Preemptions"],

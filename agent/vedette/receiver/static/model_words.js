@@ -3,7 +3,7 @@
 import { h, icon } from "./dom.js";
 import { digits, isNumber, measure, percent, quantity } from "./format.js";
 
-export const LAYERS = [["gateway", "Gateways"], ["router", "Routers"], ["engine", "Engines"], ["device", "Devices"], ["", "Servers that tell nothing yet"]];
+export const LAYERS = [["gateway", "Gateways"], ["router", "Routers"], ["engine", "Engines"], ["device", "Devices"], ["", "Known by their logs alone, or telling nothing yet"]];
 const SECONDS = measure("s");
 const SENSE = { "at most": "≤\u2009", "at least": "≥\u2009", about: "" };
 const OUTCOME = { server_error: "server errors", rejected: "refusals", timeout: "time-outs", failed: "failures" };

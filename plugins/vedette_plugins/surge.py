@@ -1,15 +1,18 @@
 """Detector ``surge``: what fills so fast that it is full within minutes, or multiplies in one.
 
-Idea: what rose over the last seconds, carried on in a straight line. ``forecast`` looks at minutes
-and is sure of what it says; a leak of gigabytes a minute is over before that. So this one looks at
-ten and at twenty seconds, and says something when
+Idea: what rose over the last seconds, carried on in a straight line, but not further than ``REACH``
+times as far as it was seen to rise: a program that loads for ten seconds is not on its way to all
+of the memory in eight minutes. ``forecast`` looks at minutes and is sure of what it says; a leak of
+gigabytes a minute is over before that. So this one looks at ten, twenty and thirty seconds, and
+says something when
 
 - the rise is at least ``matters`` of the limit, and goes on: each quarter of the time has its part
   in it (each half, where readings are 5 s apart), so a step is none, nor is a program that takes
   its memory at once;
-- at this rate the resource is full within ``horizon``; what is counted and has no limit (open
+- at this rate the resource is full within ``horizon``, and within ``REACH`` times the seconds looked
+  at: three minutes and a third after ten, the shipped horizon after thirty; what is counted and has no limit (open
   files, connections, processes) has doubled within half a minute, or grown by a quarter in the
-  longer of the two times; of fewer than ``FEW`` it has to become so many;
+  second of the three times; of fewer than ``FEW`` it has to become so many;
 - it is more than this series rises at a time anyway: where a rise came to rest again and again
   (``OFTEN`` times, each forgotten over three days), only one well larger than the largest counts.
 
@@ -39,7 +42,9 @@ State = Mapping[str, NDArray[np.float32]]
 Floats = NDArray[np.float32]
 
 #: Over how long a rise is looked at, in seconds, and how early or late a reading may be.
-SPANS, LATE_S = (10.0, 20.0), 1.6
+SPANS, LATE_S = (10.0, 20.0, 30.0), 1.6
+#: A rise is carried on for no more than this many times as long as it was seen to last.
+REACH = 20.0
 #: Each part of the span has at least this much of what would be its even share of the rise.
 SHARE_LEAST = 0.5
 PARTS = 4
@@ -49,8 +54,8 @@ WARM = 30.0
 OFTEN, MORE, MEMORY_S = 6.0, 1.5, 3 * 86_400.0
 #: A count that doubles within so many seconds rings; one of less than this is taken for as many.
 DOUBLES_S, FEW = 30.0, 200.0
-#: So does one that grew by this part for the longest span.
-GROWS = 0.25
+#: So does one that grew by this part in so many seconds.
+GROWS, GROWS_S = 0.25, 20.0
 #: The part of what there is that a count has to rise by.
 COUNT_MATTERS = 0.1
 #: Words at the end of a metric's name that say how busy something is, and words in it that say so,
@@ -191,10 +196,9 @@ class Surge(Detector):
             now = values[:, -1]
             whole = np.where(counted, np.maximum(now - rise, FEW), limits)
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-                full = self.config.horizon * rise / (np.maximum(whole - now, 0) * seconds)
-                much = np.maximum(
-                    DOUBLES_S * rise / seconds, rise / GROWS if span == max(SPANS) else 0
-                )
+                left = np.maximum(whole - now, 0) * seconds / rise
+                full = np.where(left <= REACH * seconds, self.config.horizon / left, 0)
+                much = np.maximum(DOUBLES_S * rise / seconds, rise / GROWS if span == GROWS_S else 0)
                 found = np.where(counted, much / whole, full)
                 found = np.where(rise >= least * whole, np.minimum(found, 1e3), 0)
             score = np.fmax(score, found.astype(np.float32))

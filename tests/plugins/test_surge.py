@@ -67,9 +67,25 @@ def test_it_is_a_detector_as_the_agent_expects_one() -> None:
 def test_a_leak_that_fills_in_minutes_rings_within_a_dozen_seconds() -> None:
     made = Seconds()
     assert made.rings(quiet(300)) == []
-    rings = made.rings(rise(30, 350))
+    rings = made.rings(rise(30, 200))
     assert 8 <= rings[0] <= 12
     assert rings[-1] == 29
+
+
+@pytest.mark.parametrize(("to_full_s", "after_s"), [(180, 10), (380, 20), (570, 30)])
+def test_the_further_away_the_limit_the_longer_it_has_to_rise(to_full_s: int, after_s: int) -> None:
+    made = Seconds()
+    made.rings(quiet(300, 0.05))
+    rings = made.rings(rise(60, to_full_s, 0.05))
+    assert after_s - 3 <= rings[0] <= after_s + 2
+    assert rings[-1] == 59
+
+
+def test_what_rises_for_a_few_seconds_is_not_on_its_way_to_a_limit_minutes_off() -> None:
+    made = Seconds()
+    made.rings(quiet(300, 0.05))
+    loads = rise(12, 240, 0.05)
+    assert made.rings(np.concatenate([loads, quiet(60, loads[-1])])) == []
 
 
 def test_the_time_that_is_left_is_told_as_a_straight_line_has_it() -> None:
@@ -82,7 +98,7 @@ def test_the_time_that_is_left_is_told_as_a_straight_line_has_it() -> None:
 def test_what_is_read_every_five_seconds_rings_at_the_third_reading_of_the_rise() -> None:
     made = Seconds(every=5)
     made.rings(quiet(300))
-    (first, *_) = made.rings(rise(40, 300))
+    (first, *_) = made.rings(rise(40, 180))
     assert first <= 15
 
 

@@ -15,9 +15,9 @@ second fault would be taken for the end of the first.
 
 ``novelty``: not seen before. The largest multiple of its record that any channel reached, where the
 odds are against it; confirmed by a second one within ``WITHIN`` readings (the lesser of the two
-counts), or alone when twice as large. A young record has to be beaten by more, and it has to be an
-onset as well: a record in one view that all others call usual is none. For ``SILENCE`` readings
-after it rang nothing passes, unless what rang had not beaten its record as far as this.
+counts), or alone when twice as large. A young record has to be beaten by more. On a host of many
+series it has to be an onset as well: there some view of some series is always new. For ``SILENCE``
+readings after it rang nothing passes, unless what rang had not beaten its record as far as this.
 
 ``together``: the host as a whole. The mean onset of the strangest fifth of its series, for each of
 these: many that are a little strange at once. A single series has to be the stranger for it, the
@@ -70,9 +70,9 @@ USUAL_LEAST, USUAL_GAIN, USUAL_MOST, USUAL_BEGIN = 4.0, 1e-3, 22.0, 20.0
 #: be of odds larger by one. That is the slope of its tail: with it single series read each hour and
 #: each minute and hosts of 19 series read every five minutes ring for nothing about as often.
 OFTENER, HOUR_S = np.float32(10), 3_600
-#: The score of an onset from which one hourly series rings: alone for nothing once in three weeks,
-#: so that the other heads have their part of a budget of one a week.
-ONSET = 18.0
+#: The score of an onset from which one hourly series rings: for nothing once in five weeks, so that
+#: the other heads have their part of a budget of one a week.
+ONSET = 20.0
 #: A held score that wears off is calm soon after it is below the threshold.
 HELD_CALM = 0.9
 #: How much more while less than a whole day was seen, for each halving: a morning is no onset.
@@ -175,10 +175,11 @@ class Ensemble(Detector):
             judged = max(1, len(silent) - int(np.count_nonzero(silent)))
             candidate = self._records(found, state, left.part, judged)
         onset = held - _youth(left, state)
-        novelty = np.where(onset >= ONSET, _novelty(candidate, state), np.float32(0))
+        novelty = _novelty(candidate, state)
+        if judged >= SERIES_LEAST:
+            novelty = np.where(onset >= ONSET, novelty, np.float32(0))
         for told in (held, onset, novelty):
             told[silent] = np.nan
-        # Many at once are as many chances as one; of readings those within five minutes are.
         together = _together(onset - OFTENER * np.float32(np.log10(1 / left.part)), judged)
         onset -= OFTENER * np.float32(np.log10(judged * max(HOUR_S / left.step_s, 1)))
         return _Seen(window, left, found, raw, held, onset, novelty, together, candidate)

@@ -186,15 +186,13 @@ def test_the_more_readings_an_hour_the_more_an_onset_has_to_score(
     np.testing.assert_allclose(seen.held - seen.onset, 10 * np.log10(factor), atol=1e-4)
 
 
-def test_a_record_that_is_no_onset_is_not_new() -> None:
-    told = []
-    for usual in (2, 60):
-        machine = Minutes([VALUE.series("a")])
-        machine.scores(noise(1_500))
-        machine.state["usual"][:] = usual
-        told.append(float(machine.scores(np.array([[110.0]]))[1, 0, 0]))
-    assert told[0] >= 1
-    assert told[1] == 0
+@pytest.mark.parametrize(("rows", "rings"), [(1, True), (ensemble.SERIES_LEAST, False)])
+def test_of_many_series_a_record_that_is_no_onset_is_not_new(rows: int, rings: bool) -> None:
+    machine = Minutes([VALUE.series(str(row)) for row in range(rows)])
+    machine.scores(np.stack([noise(1_500, seed) for seed in range(rows)]))
+    machine.state["usual"][:] = 60  # it scores as much all the time
+    scores = machine.scores(np.full((rows, 1), 110.0))
+    assert bool(scores[1, 0, 0] >= 1) is rings
 
 
 def test_many_series_a_little_strange_at_once_are_the_hosts_and_no_single_one_is_enough() -> None:

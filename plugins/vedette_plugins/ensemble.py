@@ -19,9 +19,10 @@ counts), or alone when twice as large. A young record has to be beaten by more. 
 series it has to be an onset as well: there some view of some series is always new. For ``SILENCE``
 readings after it rang nothing passes, unless what rang had not beaten its record as far as this.
 
-``together``: the host as a whole. The mean onset of the strangest fifth of its series, for each of
-these: many that are a little strange at once. A single series has to be the stranger for it, the
-more of them there are: a person is called per host.
+``together``: the host as a whole. The mean onset of the strangest fifth of its series: many that are
+a little strange at once. It is that of the strangest of them; the others are told by what they
+score themselves, or a bystander would count for as much as what it is about. A single series has
+to be the stranger for it, the more of them there are: a person is called per host.
 
 No opinion before ``WARM`` readings, of a constant series, of what nobody minds (``alarm``), and of
 a deviation below ``matters`` of a declared limit. On hosts read faster than once a minute it sees
@@ -272,7 +273,10 @@ def _youth(left: Residuals, state: Mapping[str, Array]) -> Array:
 
 
 def _together(onset: Array, judged: int) -> Array:
-    """Return the mean onset of the host's strangest series, for those; 0 for the others."""
+    """Return the mean onset of the host's strangest series, for those; 0 for the others.
+
+    Of one that is below the mean it is its own.
+    """
     if judged < SERIES_LEAST:
         return np.full(len(onset), np.nan, dtype=np.float32)
     many = max(FEWEST, round(min(FIFTH * judged, max(PART_OF_MANY * judged, FIFTH * 100))))
@@ -280,7 +284,8 @@ def _together(onset: Array, judged: int) -> Array:
     strangest = np.partition(known, -many)[-many:]
     among = onset >= strangest[0]
     mean = np.maximum(strangest.mean(), 0)
-    return np.where(among, mean, np.where(np.isnan(onset), onset, np.float32(0)))
+    own = np.clip(onset, 0, mean)
+    return np.where(among, own, np.where(np.isnan(onset), onset, np.float32(0)))
 
 
 def _novelty(candidate: Array, state: Mapping[str, Array]) -> Array:

@@ -198,7 +198,9 @@ class Surge(Detector):
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 left = np.maximum(whole - now, 0) * seconds / rise
                 full = np.where(left <= REACH * seconds, self.config.horizon / left, 0)
-                much = np.maximum(DOUBLES_S * rise / seconds, rise / GROWS if span == GROWS_S else 0)
+                much = np.maximum(
+                    DOUBLES_S * rise / seconds, rise / GROWS if span == GROWS_S else 0
+                )
                 found = np.where(counted, much / whole, full)
                 found = np.where(rise >= least * whole, np.minimum(found, 1e3), 0)
             score = np.fmax(score, found.astype(np.float32))

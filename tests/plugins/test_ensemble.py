@@ -176,9 +176,7 @@ def test_of_a_young_series_an_onset_has_to_score_more() -> None:
 
 
 @pytest.mark.parametrize(("step_s", "factor"), [(60, 60), (300, 12), (3_600, 1), (86_400, 1)])
-def test_the_more_readings_an_hour_the_more_an_onset_has_to_score(
-    step_s: int, factor: int
-) -> None:
+def test_the_more_readings_an_hour_the_more_an_onset_has_to_score(step_s: int, factor: int) -> None:
     machine = Minutes([VALUE.series("a")], step_s=step_s)
     machine.scores(noise(2_000))
     machine.state["known"][:, 0] = 200_000

@@ -19,10 +19,10 @@ counts), or alone when twice as large. A young record has to be beaten by more. 
 series it has to be an onset as well: there some view of some series is always new. For ``SILENCE``
 readings after it rang nothing passes, unless what rang had not beaten its record as far as this.
 
-``together``: the host as a whole. The mean onset of the strangest fifth of its series: many that are
-a little strange at once. It is that of the strangest of them; the others are told by what they
-score themselves, or a bystander would count for as much as what it is about. A single series has
-to be the stranger for it, the more of them there are: a person is called per host.
+``together``: the host as a whole. The mean onset of the strangest fifth of its series: many that
+are a little strange at once. The strangest of them are told by it, one below the mean by its own
+onset, or a bystander would count for as much as what it is about. A single series has to be the
+stranger, the more of them there are: a person is called per host.
 
 No opinion before ``WARM`` readings, of a constant series, of what nobody minds (``alarm``), and of
 a deviation below ``matters`` of a declared limit. On hosts read faster than once a minute it sees

@@ -9,10 +9,11 @@ says something when
 - the rise is at least ``matters`` of the limit, and goes on: each quarter of the time has its part
   in it (each half, where readings are 5 s apart), so a step is none, nor is a program that takes
   its memory at once;
-- at this rate the resource is full within ``horizon``, and within ``REACH`` times the seconds looked
-  at: three minutes and a third after ten, the shipped horizon after thirty; what is counted and has no limit (open
-  files, connections, processes) has doubled within half a minute, or grown by a quarter in the
-  second of the three times; of fewer than ``FEW`` it has to become so many;
+- at this rate the resource is full within ``horizon``, and within ``REACH`` times the seconds
+  looked at: three minutes and a third after ten of them, the shipped horizon after thirty; what is
+  counted and has no limit (open files, connections, processes) has doubled within half a minute,
+  or grown by a quarter in the second of the three times; of fewer than ``FEW`` it has to become so
+  many;
 - it is more than this series rises at a time anyway: where a rise came to rest again and again
   (``OFTEN`` times, each forgotten over three days), only one well larger than the largest counts.
 

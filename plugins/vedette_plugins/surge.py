@@ -10,10 +10,9 @@ says something when
   in it (each half, where readings are 5 s apart), so a step is none, nor is a program that takes
   its memory at once;
 - at this rate the resource is full within ``horizon``, and within ``REACH`` times the seconds
-  looked at: three minutes and a third after ten of them, the shipped horizon after thirty; what is
-  counted and has no limit (open files, connections, processes) has doubled within half a minute,
-  or grown by a quarter in the second of the three times; of fewer than ``FEW`` it has to become so
-  many;
+  looked at: four minutes after ten of them, eight after twenty; what is counted and has no limit
+  (open files, connections, processes) has doubled within half a minute, or grown by a quarter in
+  the second of the three times; of fewer than ``FEW`` it has to become so many;
 - it is more than this series rises at a time anyway: where a rise came to rest again and again
   (``OFTEN`` times, each forgotten over three days), only one well larger than the largest counts.
 
@@ -45,7 +44,7 @@ Floats = NDArray[np.float32]
 #: Over how long a rise is looked at, in seconds, and how early or late a reading may be.
 SPANS, LATE_S = (10.0, 20.0, 30.0), 1.6
 #: A rise is carried on for no more than this many times as long as it was seen to last.
-REACH = 20.0
+REACH = 24.0
 #: Each part of the span has at least this much of what would be its even share of the rise.
 SHARE_LEAST = 0.5
 PARTS = 4

@@ -84,7 +84,7 @@ def test_the_further_away_the_limit_the_longer_it_has_to_rise(to_full_s: int, af
 def test_what_rises_for_a_few_seconds_is_not_on_its_way_to_a_limit_minutes_off() -> None:
     made = Seconds()
     made.rings(quiet(300, 0.05))
-    loads = rise(12, 240, 0.05)
+    loads = rise(12, 280, 0.05)
     assert made.rings(np.concatenate([loads, quiet(60, loads[-1])])) == []
 
 

@@ -71,9 +71,9 @@ USUAL_LEAST, USUAL_GAIN, USUAL_MOST, USUAL_BEGIN = 4.0, 1e-3, 22.0, 20.0
 #: be of odds larger by one. That is the slope of its tail: with it single series read each hour and
 #: each minute and hosts of 19 series read every five minutes ring for nothing about as often.
 OFTENER, HOUR_S = np.float32(10), 3_600
-#: The score of an onset from which one hourly series rings: for nothing once in five weeks, so that
+#: The score of an onset from which one hourly series rings: for nothing once in seven weeks, so that
 #: the other heads have their part of a budget of one a week.
-ONSET = 20.0
+ONSET = 22.0
 #: A held score that wears off is calm soon after it is below the threshold.
 HELD_CALM = 0.9
 #: How much more while less than a whole day was seen, for each halving: a morning is no onset.

@@ -71,8 +71,8 @@ USUAL_LEAST, USUAL_GAIN, USUAL_MOST, USUAL_BEGIN = 4.0, 1e-3, 22.0, 20.0
 #: be of odds larger by one. That is the slope of its tail: with it single series read each hour and
 #: each minute and hosts of 19 series read every five minutes ring for nothing about as often.
 OFTENER, HOUR_S = np.float32(10), 3_600
-#: The score of an onset from which one hourly series rings: for nothing once in seven weeks, so that
-#: the other heads have their part of a budget of one a week.
+#: The score of an onset from which one hourly series rings: for nothing once in seven weeks, so
+#: that the other heads have their part of a budget of one a week.
 ONSET = 22.0
 #: A held score that wears off is calm soon after it is below the threshold.
 HELD_CALM = 0.9
@@ -175,14 +175,20 @@ class Ensemble(Detector):
             held = np.fmax(raw - usual, np.float32(HOLD) * state["onset"])
             judged = max(1, len(silent) - int(np.count_nonzero(silent)))
             candidate = self._records(found, state, left.part, judged)
-        onset = held - _youth(left, state)
+        youth = _youth(left, state)
+        onset = held - youth
         novelty = _novelty(candidate, state)
         if judged >= SERIES_LEAST:
             novelty = np.where(onset >= ONSET, novelty, np.float32(0))
         for told in (held, onset, novelty):
             told[silent] = np.nan
-        together = _together(onset - OFTENER * np.float32(np.log10(1 / left.part)), judged)
-        onset -= OFTENER * np.float32(np.log10(judged * max(HOUR_S / left.step_s, 1)))
+        often = OFTENER * np.float32(np.log10(1 / left.part))
+        hourly = OFTENER * np.float32(np.log10(max(HOUR_S / left.step_s, 1)))
+        together = _together(onset - often, judged)
+        # What is allowed for readings up to one in five minutes is enough for youth as well: with
+        # both nothing whatever could ring on the first morning.
+        onset += np.minimum(youth, hourly - often) - hourly
+        onset -= OFTENER * np.float32(np.log10(judged))
         return _Seen(window, left, found, raw, held, onset, novelty, together, candidate)
 
     def learn(self, window: Window, state: Mapping[str, Array]) -> None:

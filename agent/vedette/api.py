@@ -536,7 +536,9 @@ class Head(msgspec.Struct, frozen=True):
     A reading is strange from ``threshold`` on, the same for all series; None: the Decider
     calibrates the score per series to a tail probability and decides by that. A finding needs
     ``confirm`` strange readings with no two others in a row, over at least ``confirm_s`` seconds;
-    ``release`` calm ones, over at least ``release_s`` seconds, end it.
+    ``release`` calm ones, over at least ``release_s`` seconds, end it. A reading is calm below
+    ``calm`` of the threshold; by default where p is about 0.01 (of a score that wears off by itself
+    that is late: the next fault would be part of this finding).
     """
 
     name: str
@@ -545,6 +547,7 @@ class Head(msgspec.Struct, frozen=True):
     confirm_s: float = 0.0
     release: int = 3
     release_s: float = 0.0
+    calm: float = 0.54
 
 
 class Evidence(msgspec.Struct, frozen=True):

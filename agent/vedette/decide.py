@@ -6,8 +6,8 @@ series; otherwise log p by log ``OPEN_P``, with p from the tail of the series (t
 detector may score in any unit. Every score gets a p, whatever decides.
 
 A finding opens when readings were strange (ratio 1 and above) for ``Head.confirm`` of them and
-``Head.confirm_s``, with no two others in a row; it closes when they were calm (below ``CALM``) for
-``Head.release`` readings and ``Head.release_s``. A bar above 1 is asked for where this host, or
+``Head.confirm_s``, with no two others in a row; it closes when they were calm (below ``Head.calm``)
+for ``Head.release`` readings and ``Head.release_s``. A bar above 1 is asked for where this host, or
 this series, rings more often than the operator allows (alarm_budget.py), and where the operator
 said that a series rang for nothing (``lenience``). A level rule is its own confirmation, is never
 calibrated, and knows no bar but a mute.

@@ -22,8 +22,6 @@ from vedette.tails import Tails
 
 #: The p of a reading that is strange, where the head has no threshold of its own.
 OPEN_P = 2e-4
-#: Below this ratio a reading is calm; the ratio of p = 0.01 is 0.54.
-CALM = 0.54
 #: Of a level rule: a reading this near to the threshold is not calm.
 LEVEL_CALM = 0.9
 
@@ -93,7 +91,7 @@ class Judgement:
     @property
     def calm_below(self) -> float:
         """The ratio below which a reading is calm."""
-        return LEVEL_CALM if self.level else CALM
+        return LEVEL_CALM if self.level else self.head.calm
 
     def take(self, scores: NDArray[np.float32]) -> NDArray[np.intp]:
         """Take the newest scores; return the rows that are strange."""

@@ -8,17 +8,21 @@ data, ``docs/quality.md``):
 ``onset``: something begins, as an operator would mark it. The newest step in its own root mean
 square, the distance from the median in median deviations, both capped, and the sum of the
 capped evidence of all channels: what is a little strange in many ways counts as much as what is
-very strange in one. What the series usually scores counts against it, and so does that it is young
-or read often. The score is held and wears off by a tenth per reading, so it is a severity as well.
+very strange in one. What the series usually scores counts against it, and so does that it is young,
+and the more readings an hour the host has to judge. The score is held and wears off by a tenth per
+reading, so it is a severity as well; a finding is over soon after it is below the threshold, or a
+second fault would be taken for the end of the first.
 
 ``novelty``: not seen before. The largest multiple of its record that any channel reached, where the
 odds are against it; confirmed by a second one within ``WITHIN`` readings (the lesser of the two
-counts), or alone when twice as large. A young record has to be beaten by more. For ``SILENCE``
+counts), or alone when twice as large. A young record has to be beaten by more. On a host of many
+series it has to be an onset as well: there some view of some series is always new. For ``SILENCE``
 readings after it rang nothing passes, unless what rang had not beaten its record as far as this.
 
-``together``: the host as a whole. The mean onset of the strangest fifth of its series, for each of
-these: many that are a little strange at once. A single series has to be the stranger for it, the
-more of them there are: a person is called per host.
+``together``: the host as a whole. The mean onset of the strangest fifth of its series: many that
+are a little strange at once. The strangest of them are told by it, one below the mean by its own
+onset, or a bystander would count for as much as what it is about. A single series has to be the
+stranger, the more of them there are: a person is called per host.
 
 No opinion before ``WARM`` readings, of a constant series, of what nobody minds (``alarm``), and of
 a deviation below ``matters`` of a declared limit. On hosts read faster than once a minute it sees
@@ -62,10 +66,16 @@ MEDIAN_LEAST = np.float32(0.5)
 #: (step and distance about 0.8 each, evidence 0.3) twice over: the mean of 1,000, each at most so
 #: much, begun as if this many calm readings had been seen.
 USUAL_LEAST, USUAL_GAIN, USUAL_MOST, USUAL_BEGIN = 4.0, 1e-3, 22.0, 20.0
-#: A person is called per day and host, not per reading and series: of readings that come ten times
-#: as often as every five minutes, and of ten series, an onset has to score this much more, and a
-#: record to be of odds larger by one.
-OFTENER = np.float32(10)
+#: A person is called per week and host, not per reading and series: where a host has ten times as
+#: many readings an hour as one hourly series, an onset has to score this much more, and a record to
+#: be of odds larger by one. That is the slope of its tail: with it single series read each hour and
+#: each minute and hosts of 19 series read every five minutes ring for nothing about as often.
+OFTENER, HOUR_S = np.float32(10), 3_600
+#: The score of an onset from which one hourly series rings: for nothing once in seven weeks, so
+#: that the other heads have their part of a budget of one a week.
+ONSET = 22.0
+#: A held score that wears off is calm soon after it is below the threshold.
+HELD_CALM = 0.9
 #: How much more while less than a whole day was seen, for each halving: a morning is no onset.
 YOUNGER, DAY_S = np.float32(10), 86_400
 #: The host as a whole: so many of its series, the strangest, at least and at most; from so many on.
@@ -121,9 +131,9 @@ class Ensemble(Detector):
     name = "ensemble"
     Config = EnsembleConfig
     heads = (
-        Head("onset", threshold=22.0, confirm=1, release=3),
+        Head("onset", threshold=ONSET, confirm=1, release=3, calm=HELD_CALM),
         Head("novelty", threshold=BEATEN, confirm=1, release=3),
-        Head("together", threshold=TOGETHER, confirm=1, release=3),
+        Head("together", threshold=TOGETHER, confirm=1, release=3, calm=HELD_CALM),
     )
     cadence_s = 60
     lookback = _channels.LOOKBACK
@@ -165,12 +175,20 @@ class Ensemble(Detector):
             held = np.fmax(raw - usual, np.float32(HOLD) * state["onset"])
             judged = max(1, len(silent) - int(np.count_nonzero(silent)))
             candidate = self._records(found, state, left.part, judged)
-        onset = held - _allowance(left, state)
+        youth = _youth(left, state)
+        onset = held - youth
         novelty = _novelty(candidate, state)
+        if judged >= SERIES_LEAST:
+            novelty = np.where(onset >= ONSET, novelty, np.float32(0))
         for told in (held, onset, novelty):
             told[silent] = np.nan
-        together = _together(onset, judged)
-        onset = onset - OFTENER * np.float32(np.log10(judged))
+        often = OFTENER * np.float32(np.log10(1 / left.part))
+        hourly = OFTENER * np.float32(np.log10(max(HOUR_S / left.step_s, 1)))
+        together = _together(onset - often, judged)
+        # What is allowed for readings up to one in five minutes is enough for youth as well: with
+        # both nothing whatever could ring on the first morning.
+        onset += np.minimum(youth, hourly - often) - hourly
+        onset -= OFTENER * np.float32(np.log10(judged))
         return _Seen(window, left, found, raw, held, onset, novelty, together, candidate)
 
     def learn(self, window: Window, state: Mapping[str, Array]) -> None:
@@ -253,15 +271,18 @@ class Ensemble(Detector):
         self._generation = window.generation
 
 
-def _allowance(left: Residuals, state: Mapping[str, Array]) -> Array:
-    """Return what is taken off an onset for readings that come often, and of young series."""
+def _youth(left: Residuals, state: Mapping[str, Array]) -> Array:
+    """Return what is taken off an onset of young series."""
     age = np.maximum(state["known"][:, 0], 1) * np.float32(left.step_s / DAY_S)
     young: Array = YOUNGER * np.maximum(-np.log2(age), 0)
-    return young + OFTENER * np.float32(np.log10(1 / left.part))
+    return young
 
 
 def _together(onset: Array, judged: int) -> Array:
-    """Return the mean onset of the host's strangest series, for those; 0 for the others."""
+    """Return the mean onset of the host's strangest series, for those; 0 for the others.
+
+    Of one that is below the mean it is its own.
+    """
     if judged < SERIES_LEAST:
         return np.full(len(onset), np.nan, dtype=np.float32)
     many = max(FEWEST, round(min(FIFTH * judged, max(PART_OF_MANY * judged, FIFTH * 100))))
@@ -269,7 +290,8 @@ def _together(onset: Array, judged: int) -> Array:
     strangest = np.partition(known, -many)[-many:]
     among = onset >= strangest[0]
     mean = np.maximum(strangest.mean(), 0)
-    return np.where(among, mean, np.where(np.isnan(onset), onset, np.float32(0)))
+    own = np.clip(onset, 0, mean)
+    return np.where(among, own, np.where(np.isnan(onset), onset, np.float32(0)))
 
 
 def _novelty(candidate: Array, state: Mapping[str, Array]) -> Array:

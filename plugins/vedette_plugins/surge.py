@@ -1,15 +1,18 @@
 """Detector ``surge``: what fills so fast that it is full within minutes, or multiplies in one.
 
-Idea: what rose over the last seconds, carried on in a straight line. ``forecast`` looks at minutes
-and is sure of what it says; a leak of gigabytes a minute is over before that. So this one looks at
-ten and at twenty seconds, and says something when
+Idea: what rose over the last seconds, carried on in a straight line: at the median pace of the
+parts of that time, for what one second brought does not go on, and no further than ``REACH`` times
+as far as it was seen to rise. ``forecast`` looks at minutes and is sure of what it says; a leak of
+gigabytes a minute is over before that. So this one looks at ten and at twenty seconds, and says
+something when
 
 - the rise is at least ``matters`` of the limit, and goes on: each quarter of the time has its part
   in it (each half, where readings are 5 s apart), so a step is none, nor is a program that takes
   its memory at once;
-- at this rate the resource is full within ``horizon``; what is counted and has no limit (open
-  files, connections, processes) has doubled within half a minute, or grown by a quarter in the
-  longer of the two times; of fewer than ``FEW`` it has to become so many;
+- at this rate the resource is full within ``horizon``, and within ``REACH`` times the seconds
+  looked at; what is counted and has no limit (open files, connections, processes) has doubled
+  within half a minute, or grown by a quarter in the longer of the two times; of fewer than ``FEW``
+  it has to become so many;
 - it is more than this series rises at a time anyway: where a rise came to rest again and again
   (``OFTEN`` times, each forgotten over three days), only one well larger than the largest counts.
 
@@ -40,6 +43,8 @@ Floats = NDArray[np.float32]
 
 #: Over how long a rise is looked at, in seconds, and how early or late a reading may be.
 SPANS, LATE_S = (10.0, 20.0), 1.6
+#: A rise is carried on for no more than this many times as long as it was seen to last.
+REACH = 45.0
 #: Each part of the span has at least this much of what would be its even share of the rise.
 SHARE_LEAST = 0.5
 PARTS = 4
@@ -152,7 +157,7 @@ class Surge(Detector):
             return none
         if np.isnan(self._limits[row]):
             rises = [_rise(window.time, window.values[rows], span) for span in SPANS]
-            rate = max(float(rise[0] / seconds[0]) for rise, seconds in rises)
+            rate = max(float(rise[0] / seconds[0]) for rise, seconds, _ in rises)
             return Evidence(none.low, none.high, f"{rate:.0f} more each second")
         left = self.config.horizon / float(found[0])
         words = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
@@ -187,11 +192,12 @@ class Surge(Detector):
         counted = np.isnan(limits)
         score, largest = (np.zeros(len(rows), dtype=np.float32) for _ in range(2))
         for span in SPANS:
-            rise, seconds = _rise(time, values, span)
+            rise, seconds, pace = _rise(time, values, span)
             now = values[:, -1]
             whole = np.where(counted, np.maximum(now - rise, FEW), limits)
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-                full = self.config.horizon * rise / (np.maximum(whole - now, 0) * seconds)
+                left = np.maximum(whole - now, 0) / pace
+                full = np.where(left <= REACH * seconds, self.config.horizon / left, 0)
                 much = np.maximum(
                     DOUBLES_S * rise / seconds, rise / GROWS if span == max(SPANS) else 0
                 )
@@ -213,11 +219,12 @@ class Surge(Detector):
         self._generation = window.generation
 
 
-def _rise(time: NDArray[np.int64], shares: Floats, span: float) -> tuple[Floats, Floats]:
-    """Return by how much each row rose over a span, and in how many seconds; 0 when not steadily.
+def _rise(time: NDArray[np.int64], shares: Floats, span: float) -> tuple[Floats, Floats, Floats]:
+    """Return by how much each row rose over a span, in how many seconds, and its pace a second.
 
-    From the reading nearest to the beginning of the span, by way of those nearest to the ends of
-    its parts, as far as there are any; that in the middle has to be there.
+    0 when it did not rise steadily. The pace is the median of the parts, of two the lesser. From
+    the reading nearest to the beginning of the span, by way of those nearest to the ends of its
+    parts, as far as there are any; that in the middle has to be there.
     """
     ago = ((time[-1] - time) / 1e9).astype(np.float32)
     first, steady = _nearest(ago, shares, span)
@@ -225,16 +232,24 @@ def _rise(time: NDArray[np.int64], shares: Floats, span: float) -> tuple[Floats,
     rise, seconds = shares[:, -1] - shares[rows, first], np.maximum(ago[first], 1e-3)
     least = SHARE_LEAST * np.maximum(rise, 0) / seconds
     before = first
+    paces = np.full((PARTS, len(shares)), np.inf, dtype=np.float32)
     for part in range(1, PARTS + 1):
         at, there = _nearest(ago, shares, span * (1 - part / PARTS))
         if 2 * part == PARTS:
             steady &= there
-        with np.errstate(invalid="ignore"):
-            grew = shares[rows, at] - shares[rows, before] >= least * (ago[before] - ago[at])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            grew, took = shares[rows, at] - shares[rows, before], ago[before] - ago[at]
+            paces[part - 1] = np.where(there & (took > 0), grew / took, np.float32(np.inf))
+            grew = grew >= least * took
         steady &= grew | ~there
         before = np.where(there, at, before)
     steady &= rise > 0
-    return np.where(steady, rise, np.float32(0)), seconds.astype(np.float32)
+    paces.sort(axis=0)
+    parts = np.isfinite(paces).sum(axis=0)
+    lower, upper = paces[np.maximum(parts - 1, 0) // 2, rows], paces[parts // 2 % PARTS, rows]
+    pace = np.where(parts > 2, (lower + upper) / 2, lower)
+    rise, pace = (np.where(steady, one, np.float32(0)) for one in (rise, pace))
+    return rise, seconds.astype(np.float32), pace
 
 
 def _nearest(

@@ -72,6 +72,23 @@ def test_a_leak_that_fills_in_minutes_rings_within_a_dozen_seconds() -> None:
     assert rings[-1] == 29
 
 
+def test_the_further_away_the_limit_the_longer_it_has_to_rise() -> None:
+    for to_full_s, after_s in ((300, 10), (560, 14)):
+        made = Seconds()
+        made.rings(quiet(300, 0.05))
+        rings = made.rings(rise(40, to_full_s, 0.05))
+        assert after_s - 3 <= rings[0] <= after_s + 6
+        assert rings[-1] == 39
+
+
+def test_what_one_second_brings_on_top_of_a_slow_rise_does_not_go_on() -> None:
+    made = Seconds()
+    made.rings(quiet(300, 0.05))
+    slow = 0.05 + 0.001 * np.arange(1, 41)
+    slow[20:] += 0.009
+    assert made.rings(slow) == []
+
+
 def test_the_time_that_is_left_is_told_as_a_straight_line_has_it() -> None:
     made = Seconds()
     made.rings(quiet(300, seed=2))
@@ -159,7 +176,7 @@ def test_nothing_is_said_of_a_series_that_is_new() -> None:
 def test_what_cannot_fill_is_not_judged(instrument: Instrument) -> None:
     made = Seconds(instrument)
     made.rings(quiet(100))
-    assert made.rings(rise(30, 200)) == []
+    assert made.rings(rise(30, 350)) == []
     assert not made.detector.learning(made.view(), made.state).any()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from vedette.announcements import inventory_event
 from vedette.api import Host, Item, hookimpl
 from vedette.inventory import (
     CHANGES_MAX,
@@ -21,7 +22,7 @@ from vedette.inventory import (
     gather,
     load,
 )
-from vedette.otlp import encode_logs, inventory_event
+from vedette.otlp import encode_logs
 from vedette.registry import Registry
 
 DISK = Item("disk", "sda", {"model": "Fast 1", "size": 512, "rotational": False})

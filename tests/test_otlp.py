@@ -21,6 +21,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK,
 )
 
+from vedette.announcements import heartbeat_event, incident_event, record_event
 from vedette.api import Incident, Record, Series, Suspect, Track, counter, gauge, updown
 from vedette.histogram import ExponentialHistogram
 from vedette.otlp import (
@@ -29,9 +30,6 @@ from vedette.otlp import (
     encode_logs,
     encode_metrics,
     encode_metrics_parts,
-    heartbeat_event,
-    incident_event,
-    record_event,
 )
 from vedette.summarise import Summariser, WindowSummary
 

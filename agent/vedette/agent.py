@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from vedette import assembly, frugal, identity, otlp, own_log
+from vedette import announcements, assembly, frugal, identity, own_log
 from vedette._version import __version__
 from vedette.api import Host, Problem
 from vedette.config import Config, bootstrap, load
@@ -359,7 +359,9 @@ class Agent:
     def _inventory_changed(self, inventory: Inventory, changes: tuple[str, ...]) -> None:
         for change in changes:
             log.info("inventory change=%r", change)
-        event = otlp.inventory_event(time.time_ns(), inventory.items, inventory.digest, changes)
+        event = announcements.inventory_event(
+            time.time_ns(), inventory.items, inventory.digest, changes
+        )
         self.pipeline.submit(lambda: self.pipeline.reporter.say([event]))
 
     # ------------------------------------------------------------ what others are told

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 import numpy as np
 
-from vedette.api import Incident, Item, Record, Series, Severity, Track
+from vedette.api import Series, Severity
 from vedette.histograms import Buckets
 from vedette.lighter import lighter_messages
 
@@ -48,18 +48,16 @@ if TYPE_CHECKING:
 __all__ = [
     "AttributeValue",
     "Event",
+    "digest",
     "encode_distributions",
     "encode_logs",
     "encode_metrics",
     "encode_metrics_parts",
-    "heartbeat_event",
-    "incident_event",
 ]
 
 AttributeValue: TypeAlias = (
     "str | bool | int | float | Sequence[AttributeValue] | Mapping[str, AttributeValue]"
 )
-Change = Literal["opened", "updated", "resolved"]
 
 SCOPE = "vedette"
 #: Series in one request: some 0.5 MiB as it is, 80 KiB compressed; receivers take 8 to 20 MiB.
@@ -327,7 +325,7 @@ def encode_logs(events: Sequence[Event], resource: Mapping[str, str]) -> bytes:
         own: dict[str, AttributeValue] = {"vedette.event": event.name}
         if event.uid:
             # Two hosts may well have an incident of the same name in the same second.
-            own["log.record.uid"] = _digest(instance, event.uid)
+            own["log.record.uid"] = digest(instance, event.uid)
         for key, value in {**event.attributes, **own}.items():
             try:
                 _write_pair(record.attributes, key, value, 0)
@@ -336,123 +334,8 @@ def encode_logs(events: Sequence[Event], resource: Mapping[str, str]) -> bytes:
     return bytes(request.SerializeToString(deterministic=True))
 
 
-def incident_event(incident: Incident, change: Change) -> Event:
-    """Tell that an incident opened, changed or was resolved, with all that is known of it."""
-    times = {"opened": incident.opened_ns, "updated": incident.updated_ns}
-    attributes: dict[str, AttributeValue] = {
-        "id": incident.id,
-        "state": incident.state,
-        "severity": incident.severity,
-        "resource": incident.resource,
-        "title": incident.title,
-        "onset": incident.onset_ns,
-        "opened": incident.opened_ns,
-        "updated": incident.updated_ns,
-    }
-    if incident.resolved_ns is not None:
-        attributes["resolved"] = incident.resolved_ns
-    attributes |= {
-        "series": incident.series,
-        "entities": incident.entities,
-        "detectors": incident.detectors,
-        "suspects": [
-            {
-                "kind": suspect.kind,
-                "name": suspect.name,
-                "id": suspect.id,
-                "share": float(suspect.share),
-                "text": suspect.text,
-                "reason": suspect.reason,
-                "time_ns": suspect.time_ns,
-            }
-            for suspect in incident.suspects
-        ],
-        "evidence": [_track(track) for track in incident.evidence],
-    }
-    if incident.verdict is not None:
-        verdict = incident.verdict
-        attributes |= {
-            "verdict.word": verdict.word,
-            "verdict.by": verdict.by,
-            "verdict.time": verdict.time_ns,
-            "verdict.note": verdict.note,
-        }
-    return Event(
-        name=f"vedette.incident.{change}",
-        time_ns=times.get(change, incident.resolved_ns or incident.updated_ns),
-        severity="info" if incident.state == "resolved" else incident.severity,
-        body=incident.title,
-        attributes={f"vedette.incident.{key}": value for key, value in attributes.items()},
-        uid=_digest(incident.id, str(incident.updated_ns), change),
-    )
-
-
-def inventory_event(
-    time_ns: int, items: Sequence[Item], digest: str, changes: Sequence[str]
-) -> Event:
-    """Tell what the host is made of, whole, and what changed since it was told last."""
-    told: list[AttributeValue] = [
-        {"kind": one.kind, "name": one.name, "facts": dict(one.facts)} for one in items
-    ]
-    return Event(
-        name="vedette.inventory",
-        time_ns=time_ns,
-        severity="info",
-        body="; ".join(changes) or f"{len(items)} items",
-        attributes={
-            "vedette.inventory.digest": digest,
-            "vedette.inventory.changes": list(changes),
-            "vedette.inventory.items": told,
-        },
-    )
-
-
-def record_event(record: Record) -> Event:
-    """Tell what a collector has to tell."""
-    grade: Severity = "info"
-    if record.severity >= SEVERITY_NUMBER["warning"]:
-        grade = "warning" if record.severity < SEVERITY_NUMBER["critical"] else "critical"
-    return Event(
-        name=record.name,
-        time_ns=record.time_ns,
-        severity=grade,
-        body=record.body,
-        attributes=record.attributes,
-        uid=record.uid,
-        number=min(max(record.severity, 1), 24),
-    )
-
-
-def heartbeat_event(time_ns: int, attributes: Mapping[str, AttributeValue]) -> Event:
-    """Tell that the agent lives, and how; ``attributes`` as they go onto the wire."""
-    health = str(attributes.get("vedette.health", "ok"))
-    reasons = attributes.get("vedette.health.reasons", ())
-    words = [str(reason) for reason in reasons] if isinstance(reasons, (list, tuple)) else []
-    return Event(
-        name="vedette.heartbeat",
-        time_ns=time_ns,
-        severity="warning" if health == "degraded" else "info",
-        body=f"{health}: {'; '.join(words)}" if words else health,
-        attributes=attributes,
-    )
-
-
-def _track(track: Track) -> dict[str, AttributeValue]:
-    made: dict[str, AttributeValue] = {
-        "series": track.series,
-        "unit": track.unit,
-        "start_ns": track.start_ns,
-        "step_ns": track.step_ns,
-        "values": [math.nan if value is None else float(value) for value in track.values],
-    }
-    if track.low is not None:
-        made["low"] = float(track.low)
-    if track.high is not None:
-        made["high"] = float(track.high)
-    return made
-
-
-def _digest(*parts: str) -> str:
+def digest(*parts: str) -> str:
+    """Return 32 hex digits that stand for these texts together."""
     text = "\0".join(parts).encode("utf-8", "backslashreplace")
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette import otlp
+from vedette import announcements, otlp
 from vedette.api import HistogramSample, Record, Series, Signal
 from vedette.correlate import IncidentChange
 from vedette.distributions import Distributions
@@ -116,7 +116,7 @@ class Reporter:
             )
             beat = dict(self._heartbeat())
             beat |= {"vedette.window.start": start, "vedette.window.end": end_ns}
-            event = otlp.heartbeat_event(end_ns, beat)
+            event = announcements.heartbeat_event(end_ns, beat)
             parts = otlp.encode_metrics_parts(summary, self.resource, self._gone)
             entries: list[Entry] = [("metrics", part) for part in parts]
             counted = self._distributions.close()
@@ -141,7 +141,7 @@ class Reporter:
 
     def _kept(self) -> list[Entry]:
         """Return the records that wait, and forget them."""
-        events = [otlp.record_event(record) for record in self._records]
+        events = [announcements.record_event(record) for record in self._records]
         self._records = []
         entries: list[Entry] = []
         for start in range(0, len(events), RECORDS_TOGETHER):
@@ -170,7 +170,7 @@ class Reporter:
 
     def tell(self, changes: Sequence[IncidentChange]) -> None:
         """Make incidents durable at once."""
-        self.say([otlp.incident_event(one.incident, one.change) for one in changes])
+        self.say([announcements.incident_event(one.incident, one.change) for one in changes])
 
     def say(self, events: Sequence[otlp.Event]) -> None:
         """Make events durable at once."""

@@ -21,6 +21,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     AGGREGATION_TEMPORALITY_DELTA,
 )
 
+from vedette import announcements
 from vedette import otlp as agent_side
 from vedette.api import Record
 from vedette.histograms import histogram_of
@@ -361,7 +362,7 @@ class Teller:
         return {"vedette.window.start": end_ns - self.minute, "vedette.window.end": end_ns}
 
     def request(self, *records: Record) -> Any:
-        events = [agent_side.record_event(one) for one in records]
+        events = [announcements.record_event(one) for one in records]
         return ExportLogsServiceRequest.FromString(agent_side.encode_logs(events, self.resource))
 
     def send(self, *records: Record) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vedette import otlp
+from vedette import announcements, otlp
 from vedette.api import Instrument, Record, Series, gauge
 from vedette.distributions import Distribution
 from vedette.serving.vocabulary import INSTRUMENTS
@@ -87,7 +87,7 @@ class ModelTeller:
             "vedette.model.missing": [],
         } | {_dotted(key): value for key, value in more.items()}
         one = Record("vedette.model.server", time_ns or self.now_ns, f"vLLM on {endpoint}", facts)
-        self._post("logs", otlp.encode_logs([otlp.record_event(one)], self.resource))
+        self._post("logs", otlp.encode_logs([announcements.record_event(one)], self.resource))
 
     @property
     def resource(self) -> dict[str, str]:

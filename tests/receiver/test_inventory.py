@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from vedette import announcements
 from vedette import otlp as agent_side
 from vedette.api import Item
 from vedette.receiver import schema
@@ -31,7 +32,7 @@ def told(answer: Any) -> list[str]:
 
 def test_what_the_agent_sends_is_what_is_kept(client: Any, otlp: Any) -> None:
     items = [Item("cpu", "EPYC", CPU["facts"]), Item("disk", "sda", DISK["facts"])]
-    event = agent_side.inventory_event(otlp.now, items, "abc", ["disk sda appeared"])
+    event = announcements.inventory_event(otlp.now, items, "abc", ["disk sda appeared"])
     resource = {"service.instance.id": otlp.agent, "host.name": "web-1"}
     request = ExportLogsServiceRequest.FromString(agent_side.encode_logs([event], resource))
     assert client.send(request, 1).status_code == 200

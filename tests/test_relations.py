@@ -143,6 +143,12 @@ VAR = place("system.filesystem.utilization", "/dev/sda2", "/var", "ext4")
 NETWORK = place("vedette.tcp.retransmits")
 OPEN = place("vedette.tcp.established")
 FILES = place("vedette.kernel.file_handles.utilization")
+ROOT = place("system.filesystem.utilization", "/dev/sda1", "/", "ext4")
+SERVICE = place("vedette.service.memory.usage", "nginx.service")
+
+
+def log(source: str, topic: str = "") -> Place:
+    return place("vedette.log.strangeness", source, "new_template", "error", topic)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +201,12 @@ FILES = place("vedette.kernel.file_handles.utilization")
             Tie.NONE,
         ),
         (place("vedette.clock.steps"), NETWORK, Tie.NONE),
+        # A log is of who wrote it, not of the mount that it lies on; unless it tells of that.
+        (ROOT, log("/var/log/postgres.log"), Tie.NONE),
+        (ROOT, log("/var/log/postgres.log", "space"), Tie.KIN),
+        (SERVICE, log("nginx.service"), Tie.KIN),
+        (SERVICE, log("nginx.service-2"), Tie.KIN),
+        (SERVICE, log("mynginx.service"), Tie.NONE),
         (BUSY, place_of(gauge("shop.orders", "1", "Orders.").series()), Tie.STRANGE),
     ],
 )

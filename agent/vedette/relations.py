@@ -180,6 +180,15 @@ def _names(place: Place, family: str) -> bool:
     return place.told is not None and family in place.told
 
 
+def _is_written_by(source: str, writer: Place) -> bool:
+    """Say whether a log bears the name of who wrote it; the mount that it lies on is not meant."""
+    name = writer.entity.name
+    if not name or writer.family in ("filesystem", "disk"):
+        return False
+    before, found, after = source.partition(name)
+    return bool(found) and not before[-1:].isalnum() and not after[:1].isalnum()
+
+
 def _same_matter(one: Place, other: Place) -> bool:
     """Say whether two places of related families can be about one matter; in doubt they can."""
     by_family = {one.family: one, other.family: other}
@@ -205,5 +214,5 @@ def _same_matter(one: Place, other: Place) -> bool:
             writer = one if other.family == "log" else other
             if by_family["log"].told is not None:
                 return True  # whoever wrote it: its words tell of that family (``_tells``)
-            return bool(writer.entity.name) and writer.entity.name in by_family["log"].entity.name
+            return _is_written_by(by_family["log"].entity.name, writer)
     return True

@@ -90,6 +90,24 @@ def test_series_that_went_away_together_keep_their_minutes_where_they_were(tmp_p
         np.testing.assert_array_equal(found[one.key], expected)
 
 
+def test_a_series_that_went_away_twice_is_one_with_the_minutes_of_both_times(
+    tmp_path: Path,
+) -> None:
+    kept = KeptReadings(tmp_path)
+    first, second = all_series(2)
+    read = np.array([1, 5], dtype=np.float32)
+    for minute in range(2):
+        kept.fold(START + 2 * minute * MINUTE, read + np.float32(minute), [first, second])
+        kept.forget(np.array([0]), [first])
+        kept.fold(
+            START + (2 * minute + 1) * MINUTE, np.array([np.nan, 5], np.float32), [None, second]
+        )
+    kept.flush()
+    (chunk,) = kept.chunks()
+    assert chunk.keys == (second.key, first.key)
+    np.testing.assert_array_equal(chunk.values[1], np.array([1, np.nan, 2, np.nan], np.float32))
+
+
 def test_a_gap_begins_another_file(tmp_path: Path) -> None:
     kept, _ = filled(tmp_path, 10)
     kept.fold(START + 500 * MINUTE, np.ones(5, dtype=np.float32), all_series(5))

@@ -43,6 +43,7 @@ GONE_MAX = 2_000
 #: The bits of a float32 that are kept: sign, exponent, 16 of the mantissa.
 _KEPT_BITS = np.uint32(0xFFFFFF80)
 _HALF = np.uint32(0x40)
+_encode = msgspec.json.encode
 
 
 class Chunk(msgspec.Struct, frozen=True, eq=False):
@@ -119,23 +120,32 @@ class KeptReadings:
             for row in np.flatnonzero(np.isfinite(gathered).any(axis=1)).tolist()
             if row < len(self._series) and self._series[row] is not None
         ]
-        keys = [one.key for row in rows if (one := self._series[row]) is not None]
-        again = set(keys)
-        gone = [
-            (key, first, column)
-            for names, first, columns in self._gone
-            for key, column in zip(names, columns, strict=True)
-            if key not in again
-        ]
-        values = np.full((len(rows) + len(gone), minutes), np.nan, dtype=np.float32)
+        # One key at a time: thousands of texts at once would leave the heap larger for good.
+        places = {key: -1 for names, _, _ in self._gone for key in names}
+        keys = bytearray(b"[")
+        for row in rows:
+            one = self._series[row]
+            key = "" if one is None else one.key
+            places.pop(key, None)  # it came again
+            keys += _encode(key) + b","
+        values = np.full((len(rows) + len(places), minutes), np.nan, dtype=np.float32)
         values[: len(rows)] = gathered[rows]
-        for place, (_, first, column) in enumerate(gone, len(rows)):
-            values[place, first : first + len(column)] = column
+        place = len(rows)
+        for names, first, columns in self._gone:
+            for key, column in zip(names, columns, strict=True):
+                if key not in places:
+                    continue
+                if places[key] < 0:
+                    places[key] = place
+                    place += 1
+                    keys += _encode(key) + b","
+                values[places[key], first : first + len(column)] = column
+        keys[-1:] = b"]"
         time = np.array(self._time, dtype=np.int64)
         self._time, self._gone = [], []
         self._values[:] = np.nan
         try:
-            self._write(time, [*keys, *(key for key, _, _ in gone)], values)
+            self._write(time, keys, values)
         except OSError as error:
             log.warning("readings cannot be kept reason=%s", error.strerror)
 
@@ -162,12 +172,10 @@ class KeptReadings:
             self._stock = Stock(times[0], times[-1], total)
         return self._stock
 
-    def _write(
-        self, time: NDArray[np.int64], keys: Sequence[str], values: NDArray[np.float32]
-    ) -> None:
+    def _write(self, time: NDArray[np.int64], keys: bytearray, values: NDArray[np.float32]) -> None:
         self.directory.mkdir(mode=0o700, exist_ok=True)
         parts: dict[str, NDArray[Any]] = {
-            "keys": np.frombuffer(json.dumps(list(keys)).encode(), dtype=np.uint8),
+            "keys": np.frombuffer(keys, dtype=np.uint8),
             "time": time,
             "planes": _planes(values),
         }
@@ -195,12 +203,14 @@ class KeptReadings:
 
 def _planes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the rounded readings as bytes ``(4, rows, minutes)``, the highest first."""
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    finite = np.isfinite(values)
-    rounded = np.where(finite, (bits + _HALF) & _KEPT_BITS, np.uint32(0x7FC00000))
-    octets = np.ascontiguousarray(rounded).view(np.uint8).reshape(*values.shape, 4)
-    order = (3, 2, 1, 0) if sys.byteorder == "little" else (0, 1, 2, 3)
-    return np.ascontiguousarray(octets[:, :, order].transpose(2, 0, 1))
+    rounded = np.ascontiguousarray(values).view(np.uint32) + _HALF
+    rounded &= _KEPT_BITS
+    rounded[~np.isfinite(values)] = np.uint32(0x7FC00000)
+    octets = rounded.view(np.uint8).reshape(*values.shape, 4)
+    planes = np.empty((4, *values.shape), dtype=np.uint8)
+    for plane, octet in enumerate((3, 2, 1, 0) if sys.byteorder == "little" else (0, 1, 2, 3)):
+        planes[plane] = octets[:, :, octet]
+    return planes
 
 
 def _chunk(parts: dict[str, NDArray[Any]]) -> Chunk:

@@ -10,7 +10,7 @@ from page_cases import FIXTURES, PAGED, paths, spoilt
 
 from vedette.api import Duration
 from vedette.exposition.wire import NoPage
-from vedette.serving.health_slo import Slo
+from vedette.serving.slo import Slo
 
 PLACE = "Model server vllm on 127.0.0.1:8000"
 

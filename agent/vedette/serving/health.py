@@ -14,10 +14,11 @@ from vedette.api import Event, Sample
 from vedette.serving import health_series as series
 from vedette.serving.health_figures import Figures, Group, figures
 from vedette.serving.health_kept import WRITE_S, Keeper, Key, revived
-from vedette.serving.health_slo import Budget, Kind, Slo, counted
+from vedette.serving.health_slo import Budget, counted
 from vedette.serving.health_watch import Watch
 from vedette.serving.rows import Row
 from vedette.serving.served import Said, Served
+from vedette.serving.slo import Kind, Slo
 from vedette.serving.vocabulary import outermost
 
 log = logging.getLogger(__name__)

@@ -178,7 +178,7 @@ def confirmed(candidate: Candidate) -> str:
         return ""
     from vedette.serving.recognise import recognise
 
-    who = recognise(None, (), infos)
+    who = recognise(None, (), infos, near=False)
     if who.adapter is not None and candidate.server in ("", who.server):
         return infos[0].endpoint
     # It has no model yet, and is called like it: that it answers there is enough.

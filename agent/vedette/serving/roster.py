@@ -178,6 +178,6 @@ def _is_wanted(answer: Answer, candidate: Candidate) -> bool:
     from vedette.serving.recognise import declared, recognise
 
     page = Reader().read(answer.body, openmetrics=answer.openmetrics)
-    who = recognise(page, declared(answer.body))
+    who = recognise(page, declared(answer.body), near=False)
     # A page may be empty before the first request; who has it says what it is.
     return who.adapter is not None or (bool(candidate.server) and not page.sizes.series)

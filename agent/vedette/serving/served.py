@@ -158,7 +158,7 @@ class Served:
         self._looked_s = now_s
         page = Reader().read(answer.body, openmetrics=answer.openmetrics)
         known = self.server if self.who.adapter is not None else ""
-        who = recognise(page, declared(answer.body), self._ask(known))
+        who = recognise(page, declared(answer.body), self._ask(known), near=False)
         same = (who.server, who.release) == (self.who.server, self.who.release)
         if who.adapter is None or (same and self._mappers):
             if who.adapter is not None:

@@ -46,6 +46,20 @@ def test_a_flood_is_one_incident_that_names_queue_and_kv_cache() -> None:
     assert len(host.opened) == 1
 
 
+def test_a_page_that_is_renewed_at_each_other_reading_tells_no_longer_wait() -> None:
+    host, engine = Host(), Engine()
+    healthy(host, engine, arrivals=1)
+    waits = []
+    for reading in range(8):
+        engine.work(10, 60 if reading == 0 else 20)  # forty wait, two finish a second
+        if reading % 2 == 0:
+            host.serve(engine.page())
+        host.tick()
+        waits.append(host.value("vedette.model.queue.wait"))
+    assert max(waits) <= 1.3 * 40 / 2
+    assert len(host.opened) == 1
+
+
 def test_a_burst_of_seconds_does_not_ring() -> None:
     host, engine = Host(), Engine()
     for round_ in range(60):

@@ -136,6 +136,11 @@ class Layout:
         self._texts: dict[object, object] = {}
         self._unwanted: dict[str, bool] = {}
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all points, those left out included."""
+        return frozenset(one.name for one in self._places.values())
+
     def declare(self, declared: dict[str, Family]) -> list[int]:
         """Take what a page's comments say; return the slots that now mean something else."""
         before, self.declared = self.declared, declared

@@ -76,6 +76,11 @@ class Reader:
         """How many texts are remembered now."""
         return len(self._slots)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all families on the pages read lately, those left out included."""
+        return self._layout.names
+
     def read(self, body: bytes, *, openmetrics: bool = False) -> Page:
         """Read a page; ``openmetrics`` as the server's Content-Type says, not as was asked for."""
         self._pages += 1

@@ -13,8 +13,10 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from vedette.exposition.choice import Choice
 from vedette.exposition.model import Key
 from vedette.exposition.page import Page
+from vedette.exposition.reading import Reader
 from vedette.serving.adapter import (
     Adapter,
     InfoMark,
@@ -71,6 +73,18 @@ class Recognition(msgspec.Struct, frozen=True):
     confidence: float = 0.0
     nearest: tuple[Nearest, ...] = ()
     beside: tuple[Recognition, ...] = ()
+
+
+def seen(body: bytes, *, openmetrics: bool) -> tuple[Page, frozenset[str]]:
+    """Read a page as far as is needed to recognise it; return it, with all names that it has.
+
+    Only series that marks look at are kept: the whole of a large page takes megabytes for a moment,
+    which the process does not get rid of again.
+    """
+    marked = {mark.metric for one in outlines() for mark in one.marks.series}
+    reader = Reader(Choice(allow=marked))
+    page = reader.read(body, openmetrics=openmetrics)
+    return page, declared(body) | reader.names
 
 
 def declared(body: bytes) -> frozenset[str]:

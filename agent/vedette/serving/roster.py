@@ -174,10 +174,9 @@ class Roster:
 
 def _is_wanted(answer: Answer, candidate: Candidate) -> bool:
     """Say whether a page is one of a model server."""
-    from vedette.exposition.reading import Reader
-    from vedette.serving.recognise import declared, recognise
+    from vedette.serving.recognise import recognise, seen
 
-    page = Reader().read(answer.body, openmetrics=answer.openmetrics)
-    who = recognise(page, declared(answer.body), near=False)
+    page, names = seen(answer.body, openmetrics=answer.openmetrics)
+    who = recognise(page, names, near=False)
     # A page may be empty before the first request; who has it says what it is.
     return who.adapter is not None or (bool(candidate.server) and not page.sizes.series)

@@ -22,7 +22,7 @@ from vedette.exposition.scrape import Answer
 from vedette.exposition.wire import NoPage
 from vedette.serving.derived import DERIVED
 from vedette.serving.mapping import Mapper, mappers
-from vedette.serving.recognise import Info, Recognition, declared, recognise
+from vedette.serving.recognise import Info, Recognition, recognise, seen
 from vedette.serving.rows import Mapped, Row, samples
 from vedette.serving.vocabulary import MODEL, OUTCOME, VERSION
 
@@ -156,9 +156,9 @@ class Served:
     def _recognise(self, answer: Answer, now_s: float) -> None:
         """Say who it is; the mapping begins anew where that is another than before."""
         self._looked_s = now_s
-        page = Reader().read(answer.body, openmetrics=answer.openmetrics)
+        page, names = seen(answer.body, openmetrics=answer.openmetrics)
         known = self.server if self.who.adapter is not None else ""
-        who = recognise(page, declared(answer.body), self._ask(known), near=False)
+        who = recognise(page, names, self._ask(known), near=False)
         same = (who.server, who.release) == (self.who.server, self.who.release)
         if who.adapter is None or (same and self._mappers):
             if who.adapter is not None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from vedette import lean, serving
+
 #: What finds servers, what names their series, and what reads the configuration.
 LOOK = {
     "vedette.exposition": {"scrape", "wire"},
@@ -53,3 +55,13 @@ def test_without_a_model_server_only_the_look_is_loaded(tmp_path: Path) -> None:
         there = {name for name in loaded if name.startswith(f"{package}.")}
         assert there == {f"{package}.{name}" for name in modules}
     assert "tomli" not in loaded
+
+
+def test_what_comes_with_a_server_has_its_bytecode_beforehand() -> None:
+    program = lean._IMPORT_ALL + 'print(*(name for name in sys.modules if "serving." in name))\n'
+    done = subprocess.run(
+        [sys.executable, "-c", program, *lean.LATER], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    modules = {path.stem for path in Path(serving.__path__[0]).glob("[a-z]*.py")}
+    assert {f"vedette.serving.{name}" for name in modules} <= set(done.stdout.split())

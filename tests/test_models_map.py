@@ -117,6 +117,7 @@ def test_an_unknown_server_ends_with_one_and_what_is_nearest(
     assert code == 1
     assert "no server that Vedette knows" in out
     assert "nearest: nim, 1 of the" in out
+    assert "to add a server is one file" in out
     code, out, _ = run(capsys, str(page), "--json")
     assert code == 1
     assert json.loads(out)["server"] == "unknown"

@@ -21,8 +21,8 @@ from vedette.config import load
 from vedette.correlate import Correlator
 from vedette.registry import discover
 from vedette.serving.collector import ModelServers, ModelServersConfig
-from vedette.serving.gpus import MEMORY
-from vedette.serving.served import DERIVED
+from vedette.serving.derived import DERIVED
+from vedette.serving.gpu_series import MEMORY
 from vedette.tenants import Tenants
 from vedette_plugins.level import Level
 from vedette_plugins.robust import Robust

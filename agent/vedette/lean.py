@@ -30,7 +30,10 @@ FLAGS = ("-OO", "-X", "no_debug_ranges")
 TELLING = ("logging", "numpy", "msgspec", "google.protobuf", "apscheduler")
 OURS = ("vedette.agent", "vedette.pipeline")
 #: What a running agent imports later than at its start.
-LATER = ("httpx", "httpcore", "encodings.idna")
+LATER = (
+    *("httpx", "httpcore", "encodings.idna"),
+    *("vedette.serving.teller", "vedette.serving.gpus"),
+)
 #: What numpy takes for a no when it is 0.
 NO_HUGE_PAGES = "NUMPY_MADVISE_HUGEPAGE"
 #: A slow disk and a slow CPU; it takes 4 s on a usual one.

@@ -20,8 +20,8 @@ import numpy as np
 from vedette.api import Duration, Sample, Series, Window
 from vedette.exposition.scrape import Answer
 from vedette.serving.health import Health
-from vedette.serving.health_slo import Slo
 from vedette.serving.served import Said, Served
+from vedette.serving.slo import Slo
 from vedette_plugins.model_health import ModelHealth, ModelHealthConfig
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "serving"

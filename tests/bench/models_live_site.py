@@ -299,6 +299,17 @@ class Running:
             return sum(pool.map(client, range(clients)), Counter())
 
 
+def endpoint(one: Running, site: Site) -> str:
+    """Return where the agent reads a server; empty: nowhere yet."""
+    toy = one.toy
+    if toy.name == "ray":
+        names = [place for place, said in site.servers().items() if said["server"] == "ray-serve"]
+        return names[0] if names else ""
+    base = toy.base.split("//")[1]
+    place = f"127.0.0.1:{toy.page[1:].split('/')[0]}" if toy.page.startswith(":") else base
+    return place if place in site.servers() else ""
+
+
 def until(holds: Callable[[], object], patience_s: float, what: str, *, must: bool = True) -> float:
     """Wait until something holds; return the seconds, NaN when it did not (``must``: raises)."""
     began = time.monotonic()
@@ -322,3 +333,8 @@ def table(rows: Sequence[Sequence[object]], heads: Sequence[str]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def say(text: str) -> None:
+    """Print at once."""
+    print(text, flush=True)

@@ -18,6 +18,7 @@ import json
 import multiprocessing
 import re
 import statistics
+import threading
 import time
 import tracemalloc
 from collections import Counter
@@ -46,8 +47,8 @@ def later(body: bytes, step: int) -> bytes:
     return _NUMBER.sub(grown, body)
 
 
-def serve(body: bytes, ports: Any) -> None:
-    """Answer with a later page each time, path by path."""
+def serve(body: bytes, ports: Any, count: int = 1) -> None:
+    """Answer with a later page each time, path by path, on so many ports."""
     asked: Counter[str] = Counter()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -65,9 +66,10 @@ def serve(body: bytes, ports: Any) -> None:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    ports.put(server.server_port)
-    server.serve_forever()
+    servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) for _ in range(count)]
+    for server in servers:
+        ports.put(server.server_port)
+        threading.Thread(target=server.serve_forever).start()
 
 
 def median_ms(work: Callable[[], object], rounds: int) -> float:

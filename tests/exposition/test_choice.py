@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,26 @@ def test_a_line_that_is_not_wanted_is_known_the_next_time_whatever_it_looks_like
         assert page.names == ("m",)
     assert reader.remembered == remembered
     assert first.sizes.new == len(lines) + 1
+
+
+def test_a_bad_value_of_a_series_that_is_not_wanted_is_named_with_its_line() -> None:
+    reader = Reader(Choice(allow=["m"]))
+    text = 'n{a="1"} 1\nn{a="2"} %s\nm 1\n'
+    assert reader.read((text % "2").encode()).complete
+    page = reader.read((text % "two").encode())
+    assert [str(fault) for fault in page.faults] == [
+        "line 2: value 'two' is not a number: 'n{a=\"2\"} two'"
+    ]
+    assert page.numbers("m")[0].value == 1
+
+
+def test_of_what_is_not_wanted_no_text_is_kept() -> None:
+    reader = Reader(Choice(allow=["m"]))
+    body = b"m 1\n" + b"".join(b'n{who="%032d"} 1\n' % number for number in range(100))
+    reader.read(body)
+    assert reader.remembered == 101
+    kept = gc.get_referents(reader.__dict__["_slots"])
+    assert [one for one in kept if isinstance(one, bytes)] == [b"m"]
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from vedette.decide import Decider
 from vedette.exposition.scrape import Answer
 from vedette.exposition.wire import NoPage
 from vedette.serving.health import Health
-from vedette.serving.health_slo import Slo
 from vedette.serving.served import Served
+from vedette.serving.slo import Slo
 from vedette_plugins.model_health import ModelHealth, ModelHealthConfig
 
 S = 1_000_000_000

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from vedette.serving.adapter import AdapterError, Term, adapter, adapters, matches, parse, respell
+from vedette.serving.adapter import (
+    AdapterError,
+    Term,
+    adapter,
+    adapters,
+    matches,
+    outlines,
+    parse,
+    respell,
+)
 from vedette.serving.vocabulary import SIGNALS
 
 START = 'name = "x"\ntitle = "X"\nlayer = "engine"\nevidence = "none"\n'
@@ -124,3 +134,11 @@ def test_what_counts_is_followed_whatever_its_type() -> None:
     assert "lmdeploy:num_requests_running" not in lmdeploy.counting
     assert lmdeploy.counting <= lmdeploy.metrics
     assert all(rule.name in SIGNALS for rule in lmdeploy.rules)
+
+
+def test_an_outline_tells_a_server_like_its_whole_file() -> None:
+    """What stands after the first rule is not read where a server is only to be told."""
+    for outline, whole in zip(outlines(), adapters(), strict=True):
+        assert outline == msgspec.structs.replace(whole, rules=(), blind=outline.blind)
+        assert outline.name == whole.name
+    assert any(one.rules for one in adapters())

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from vedette.api import Event, HistogramSample, Observation, Record, Sample, Unavailable
-from vedette.serving.collector import MISSED_S, SETTLED_S, ModelServers, ModelServersConfig
+from vedette.serving.collector import ModelServers, ModelServersConfig
+from vedette.serving.roster import MISSED_S, SETTLED_S
 from vedette.serving.vocabulary import INSTRUMENTS
 from vedette.testing import check_collector
 

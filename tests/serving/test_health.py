@@ -10,7 +10,7 @@ from page_cases import FIXTURES, PAGED, paths, spoilt
 
 from vedette.api import Duration
 from vedette.exposition.wire import NoPage
-from vedette.serving.health_slo import Slo
+from vedette.serving.slo import Slo
 
 PLACE = "Model server vllm on 127.0.0.1:8000"
 
@@ -43,6 +43,54 @@ def test_a_flood_is_one_incident_that_names_queue_and_kv_cache() -> None:
     assert (incident.severity, incident.entities[0]) == ("warning", "model vllm")
     healthy(host, engine, minutes=30, arrivals=4)
     assert host.correlator.incidents[0].state == "resolved"
+    assert len(host.opened) == 1
+
+
+def ray_page(waiting: int, taken: int, waited_s: float) -> bytes:
+    """Return the page of a Ray Serve whose replica works for a second on each request."""
+    model = 'deployment="Toy",application="toy"'
+    router, replica = "ray_serve_request_router_fulfillment", "ray_serve_deployment_processing"
+    return f"""# TYPE {router}_time_ms histogram
+{router}_time_ms_bucket{{le="+Inf",{model}}} {taken}
+{router}_time_ms_sum{{{model}}} {1e3 * waited_s * taken}
+{router}_time_ms_count{{{model}}} {taken}
+# TYPE {replica}_latency_ms histogram
+{replica}_latency_ms_bucket{{le="+Inf",{model}}} {taken}
+{replica}_latency_ms_sum{{{model}}} {1e3 * taken}
+{replica}_latency_ms_count{{{model}}} {taken}
+# TYPE ray_serve_deployment_queued_queries gauge
+ray_serve_deployment_queued_queries{{{model}}} {waiting}
+""".encode()
+
+
+def test_a_router_that_tells_no_ends_has_a_wait_by_what_it_passes_on() -> None:
+    host, taken = Host(), 0
+    for _ in range(12):
+        taken += 2
+        host.serve(ray_page(0, taken, 0.001))
+        host.tick()
+    waits = []
+    for _ in range(9):  # three a second are passed on, twenty-eight wait
+        taken += 30
+        host.serve(ray_page(28, taken, 5.0))
+        host.tick()
+        waits.append(host.value("vedette.model.queue.wait"))
+    assert max(waits) == pytest.approx(28 / 3, rel=0.15)
+    ((_, incident),) = host.opened
+    assert "a request waits for about 9.3 s; 28 waiting" in incident.title
+
+
+def test_a_page_that_is_renewed_at_each_other_reading_tells_no_longer_wait() -> None:
+    host, engine = Host(), Engine()
+    healthy(host, engine, arrivals=1)
+    waits = []
+    for reading in range(8):
+        engine.work(10, 60 if reading == 0 else 20)  # forty wait, two finish a second
+        if reading % 2 == 0:
+            host.serve(engine.page())
+        host.tick()
+        waits.append(host.value("vedette.model.queue.wait"))
+    assert max(waits) <= 1.3 * 40 / 2
     assert len(host.opened) == 1
 
 

@@ -13,8 +13,9 @@ from vedette.exposition.change import HistogramChange
 from vedette.exposition.model import Key
 from vedette.serving.collector import ModelServersConfig
 from vedette.serving.health import BUDGETS_MAX
-from vedette.serving.health_slo import WINDOWS, Budget, Ring, Slo, within
+from vedette.serving.health_slo import WINDOWS, Budget, Ring, within
 from vedette.serving.health_watch import wilson
+from vedette.serving.slo import Slo
 
 AVAILABLE = Slo(model="toy*", availability=0.999)
 HOUR, DAY = 3600.0, 86_400.0

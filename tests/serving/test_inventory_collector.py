@@ -19,7 +19,7 @@ from vedette.serving import collector
 from vedette.serving.candidates import Candidate
 from vedette.serving.collector import ModelServers
 from vedette.serving.discovery import PAGE_PAUSE_S, Discovery
-from vedette.serving.listening import Listener, Process
+from vedette.serving.listening import Listener, Listening, Process
 from vedette.serving.settings import ModelServersConfig
 
 PAGES = Path(__file__).parents[1] / "fixtures/serving"
@@ -102,12 +102,10 @@ class Run:
     """The collector on a clock of its own, that sees the listeners of one child alone."""
 
     def __init__(self, child: Child, monkeypatch: pytest.MonkeyPatch, **config: Any) -> None:
-        class Seeing:
-            def __init__(self, _proc: str) -> None:
-                """Look at nothing."""
-
+        class Seeing(Listening):
             def look(self) -> list[Listener]:
-                return [child.listener] if child.child is not None else []
+                self.newest = (child.listener,) if child.child is not None else ()
+                return list(self.newest)
 
         monkeypatch.setattr(collector, "Listening", Seeing)
         self.servers = ModelServers(ModelServersConfig(**config))

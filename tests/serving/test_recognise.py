@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from page_cases import PAGED, SERVERS, infos, page, paths, recognised
 
+from vedette.exposition.reading import Reader
 from vedette.serving.adapter import adapters
 from vedette.serving.candidates import HINTS
 from vedette.serving.mapping import mappers
-from vedette.serving.recognise import UNKNOWN, Info, declared, recognise
+from vedette.serving.recognise import UNKNOWN, Info, declared, recognise, seen
 
 
 @pytest.mark.parametrize("name", PAGED)
@@ -141,3 +142,11 @@ def test_adapters_and_the_hints_of_discovery_call_servers_the_same() -> None:
     # container, whose process is another server's.
     hints = {one.server for one in HINTS} - {"seldon"}
     assert {one.name for one in adapters()} - {"dynamo-worker", "nim"} == hints
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_a_page_read_as_far_as_is_needed_is_recognised_like_the_whole_of_it(name: str) -> None:
+    for path in paths(name):
+        body = path.read_bytes()
+        whole = recognise(Reader().read(body), declared(body), near=False)
+        assert recognise(*seen(body, openmetrics=False), near=False) == whole

@@ -114,6 +114,8 @@ def _heading(who: Recognition) -> Iterator[str]:
                 f"  nearest: {one.server}, {one.shared} of the {one.known} names it is known by "
                 f"({one.why_not})"
             )
+        yield "  the collector openmetrics reads such a page under the server's own names"
+        yield "  to add a server is one file: docs/model-servers.md, Add a server"
         return
     release = f", release {who.release.name}" if who.release else ""
     version = f" (version {who.version})" if who.version else ""

@@ -126,6 +126,7 @@ class Layout:
         self.kept: dict[str, Kept] = {}
         self._choice = choice
         self._owners: list[_Owner | None] = []
+        self._left_out = _Owner(Place("", "", "unknown", "", ""))
         self._used = 0
         self._points: dict[str, dict[Key, _Point]] = {}  # by public name
         self._created: dict[str, dict[Labels, int]] = {}  # by declared name
@@ -134,6 +135,11 @@ class Layout:
         # Both only for the page at hand.
         self._texts: dict[object, object] = {}
         self._unwanted: dict[str, bool] = {}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all points, those left out included."""
+        return frozenset(one.name for one in self._places.values())
 
     def declare(self, declared: dict[str, Family]) -> list[int]:
         """Take what a page's comments say; return the slots that now mean something else."""
@@ -165,8 +171,11 @@ class Layout:
         return known
 
     def leave_out(self, slot: int, line_name: str) -> None:
-        """Give a slot to a series that is not wanted."""
-        self._own(slot, _Owner(self._place(line_name)))
+        """Give a slot to a series that is not wanted; those of one name mostly stand together."""
+        found = self._place(line_name)
+        if self._left_out.place is not found:
+            self._left_out = _Owner(found)
+        self._own(slot, self._left_out)
 
     def add(self, slot: int, line_name: str, labels: Labels) -> int:
         """Give a slot to a series; return the one it has already, when it has.

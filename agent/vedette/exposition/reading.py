@@ -6,7 +6,9 @@ known is read by ``strict``, once. Timestamps and exemplars after a known series
 read on the way.
 
 A left side is only remembered when it was found to be a whole series, so a line that begins with
-one is that series and nothing else.
+one is that series and nothing else. Of a series that is left out whatever its labels the hash alone
+is remembered (64 bits, keyed by the process), not the text: of a model server's page those are two
+thirds.
 
 A bad line never costs the others: it is left out, counted, and the first few are named with number
 and text. Of two lines for one series the first counts. Everything has a bound (``Caps``); what goes
@@ -16,8 +18,8 @@ over is counted. ``verify`` is for those who want to know whether a page keeps t
 from __future__ import annotations
 
 from vedette.exposition.layout import Choice, Layout
-from vedette.exposition.model import Caps, Family, FamilyType, Fault, Malformed
-from vedette.exposition.page import Page, Sizes
+from vedette.exposition.model import Caps, Family, FamilyType, Malformed
+from vedette.exposition.page import Page
 from vedette.exposition.strict import (
     CommentLine,
     is_number,
@@ -26,6 +28,7 @@ from vedette.exposition.strict import (
     read_sample,
     time_of,
 )
+from vedette.exposition.work import Work
 
 _TYPES: dict[str, FamilyType] = {
     "counter": "counter",
@@ -38,12 +41,13 @@ _TYPES: dict[str, FamilyType] = {
     "unknown": "unknown",
     "untyped": "unknown",
 }
-_TEXT_SHOWN = 120
 #: Different texts remembered for one series (a server that shuffles its labels has many).
 _ALIASES_MAX = 8
 _BLANKS = b" \t\r"
-_BOM = b"\xef\xbb\xbf"
-_EOF = b"# EOF"
+
+
+#: What stands left of a value, or its hash.
+_Text = bytes | int
 
 
 class Reader:
@@ -53,10 +57,10 @@ class Reader:
         self._caps = caps or Caps()
         self._pages = 0
         self._layout = Layout(choice)
-        self._slots: dict[bytes, int] = {}
+        self._slots: dict[_Text, int] = {}
         #: The text of each slot, None for a slot that is free; other texts of the same series.
-        self._texts: list[bytes | None] = []
-        self._aliases: dict[int, list[bytes]] = {}
+        self._texts: list[_Text | None] = []
+        self._aliases: dict[int, list[_Text]] = {}
         self._free: list[int] = []
         #: Slots whose series left, with the number of the first page without it.
         self._absent: dict[int, int] = {}
@@ -72,11 +76,16 @@ class Reader:
         """How many texts are remembered now."""
         return len(self._slots)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all families on the pages read lately, those left out included."""
+        return self._layout.names
+
     def read(self, body: bytes, *, openmetrics: bool = False) -> Page:
         """Read a page; ``openmetrics`` as the server's Content-Type says, not as was asked for."""
         self._pages += 1
         self._openmetrics = openmetrics
-        work = _Work(body, self._caps)
+        work = Work(body, self._caps)
         found, unknown = self._look_up(work.lines)
         comments = [line for line in unknown if line.lstrip(_BLANKS)[:1] == b"#"]
         said = hash(b"\n".join(comments))
@@ -111,12 +120,14 @@ class Reader:
             key, _, value = line.rpartition(b" ")
             slot = get(key)
             if slot is None:
+                slot = get(hash(key))
+            if slot is None:
                 unknown.append(line)
             else:
                 found[slot] = value
         return found, unknown
 
-    def _numbers(self, found: list[bytes | None], work: _Work) -> list[float | None]:
+    def _numbers(self, found: list[bytes | None], work: Work) -> list[float | None]:
         """Turn texts into numbers; what is none is a fault and not there."""
         there = [text for text in found if text is not None]
         try:
@@ -136,15 +147,29 @@ class Reader:
             if is_number(plain):
                 values[slot] = float(plain)
             else:
-                line = (self._texts[slot] or b"") + b" " + text
+                line = self._line(slot, text, work) if work.names else b""
                 reason = f"value {plain[:40]!r} is not a number" if plain else "no value"
                 work.fault("line", line, reason)
         return values
 
+    def _line(self, slot: int, text: bytes, work: Work) -> bytes:
+        """Return the line of a known series, whose value is ``text``."""
+        key = self._texts[slot]
+        if not isinstance(key, int):
+            return (key or b"") + b" " + text
+        ends = b" " + text
+        alike = (line for line in work.lines if line.endswith(ends))
+        return next((line for line in alike if hash(line.rpartition(b" ")[0]) == key), text)
+
+    def _slot(self, key: bytes) -> int | None:
+        """Return the slot of a known series."""
+        slot = self._slots.get(key)
+        return self._slots.get(hash(key)) if slot is None else slot
+
     # ------------------------------------------------------------ other lines
 
     def _rest(
-        self, lines: list[bytes], comments: list[bytes], found: list[bytes | None], work: _Work
+        self, lines: list[bytes], comments: list[bytes], found: list[bytes | None], work: Work
     ) -> bool:
         """Read lines one by one; say whether no series was there before."""
         for line, reason in self._trouble:
@@ -166,7 +191,7 @@ class Reader:
                 work.fault("twice", line, "a series that was there before")
         return once
 
-    def _odd(self, line: bytes, found: list[bytes | None], work: _Work) -> tuple[int, bytes] | None:
+    def _odd(self, line: bytes, found: list[bytes | None], work: Work) -> tuple[int, bytes] | None:
         """Return the slot and value of a line that may be new, unusual or bad."""
         if len(line) <= self._caps.line_bytes:
             known = self._known(line, work)
@@ -184,20 +209,20 @@ class Reader:
             return None
         return (slot, value) if slot >= 0 else None
 
-    def _known(self, line: bytes, work: _Work) -> tuple[int, bytes] | None:
+    def _known(self, line: bytes, work: Work) -> tuple[int, bytes] | None:
         """Return the slot and value of a known series, alone or with a timestamp or exemplar."""
         key, _, value = line.rpartition(b" ")
-        slot = self._slots.get(key)
+        slot = self._slot(key)
         if slot is not None and is_number(value.decode("ascii", "replace").rstrip()):
             return slot, value
         head, exemplar, _ = line.partition(b" # {")
         key, _, last = head.rpartition(b" ")
-        slot = self._slots.get(key)
+        slot = self._slot(key)
         if slot is not None and exemplar:
             work.exemplars += 1
             return slot, last
         key, _, value = key.rpartition(b" ")
-        slot = self._slots.get(key)
+        slot = self._slot(key)
         if slot is None or not value:
             return None
         try:
@@ -207,7 +232,7 @@ class Reader:
         work.exemplars += bool(exemplar)
         return slot, value
 
-    def _new(self, line: bytes, found: list[bytes | None], work: _Work) -> tuple[int, bytes]:
+    def _new(self, line: bytes, found: list[bytes | None], work: Work) -> tuple[int, bytes]:
         """Read a line anew and remember its series; the slot is negative where there is no room.
 
         Raises ``Malformed``.
@@ -219,7 +244,7 @@ class Reader:
             slot = self._room(found, work)
             if slot >= 0:
                 self._layout.leave_out(slot, name)
-                self._remember(slot, key)
+                self._remember(slot, hash(key))
                 work.new += 1
             return slot, value
         if len(self._slots) >= self._caps.series:
@@ -228,7 +253,7 @@ class Reader:
                 work.leave_out("series")  # unread: there may be a great many
                 return -1, b""
         sample = read_sample(line, openmetrics=self._openmetrics, caps=self._caps)
-        known = self._slots.get(sample.key)
+        known = self._slot(sample.key)
         if known is None:
             known = self._room(found, work)
             if known < 0:
@@ -249,7 +274,7 @@ class Reader:
         work.exemplars += sample.exemplar
         return known, repr(sample.value).encode()
 
-    def _room(self, found: list[bytes | None], work: _Work) -> int:
+    def _room(self, found: list[bytes | None], work: Work) -> int:
         """Return a free slot, or -1 at the cap."""
         if len(self._slots) >= self._caps.series:
             work.leave_out("series")
@@ -260,7 +285,7 @@ class Reader:
         found.append(None)
         return len(self._texts) - 1
 
-    def _remember(self, slot: int, key: bytes) -> None:
+    def _remember(self, slot: int, key: _Text) -> None:
         if self._texts[slot] is None:
             self._texts[slot] = key
         else:
@@ -334,95 +359,3 @@ def _note(comment: CommentLine, said: dict[str, str]) -> None:
     before = said.setdefault(word, comment.text)
     if before != comment.text and word != "HELP":
         raise Malformed(f"{comment.name} was of {word.lower()} {before!r} before")
-
-
-class _Work:
-    """What is gathered while one page is read: its lines, its faults, what was left out."""
-
-    def __init__(self, body: bytes, caps: Caps) -> None:
-        self.bad = 0
-        self.strays = 0  # lines read although there is no room, being of an unusual form
-        self.new = 0
-        self.exemplars = 0
-        self.times: dict[int, float] = {}
-        self._caps = caps
-        self._bytes = len(body)
-        self._counts: dict[str, int] = {}
-        self._faults: list[Fault] = []
-        self._over: dict[str, int] = {}
-        self._at = 0
-        if len(body) > caps.bytes:
-            cut = body.rfind(b"\n", 0, caps.bytes) + 1
-            self._over["bytes"] = len(body) - cut
-            body = body[:cut]
-        self.lines = body.removeprefix(_BOM).split(b"\n")
-        if not self.lines[-1]:
-            self.lines.pop()
-        if len(self.lines) > caps.lines:
-            self._over["lines"] = len(self.lines) - caps.lines
-            del self.lines[caps.lines :]
-
-    def fault(self, kind: str, line: bytes, reason: str, number: int = -1) -> None:
-        """Count a fault; name it when it is one of the first."""
-        self._counts[kind] = self._counts.get(kind, 0) + 1
-        self.bad += kind == "line"
-        if len(self._faults) >= self._caps.faults_named:
-            return
-        if number < 0:
-            number = self._number(line)
-        text = line[:_TEXT_SHOWN].decode("utf-8", "backslashreplace")
-        self._faults.append(Fault(number, text, reason))
-
-    def again(self) -> None:
-        """Begin anew with the lines."""
-        self.bad = self.strays = self.exemplars = 0
-        self.times.clear()
-        self._counts.clear()
-        self._faults.clear()
-        self._over = {cap: self._over[cap] for cap in ("bytes", "lines") if cap in self._over}
-
-    def rewind(self) -> None:
-        """Look for the numbers of lines from the start of the page again."""
-        self._at = 0
-
-    def _number(self, line: bytes) -> int:
-        """Return a line's number; lines are asked for in the order of the page."""
-        try:
-            self._at = self.lines.index(line, self._at) + 1
-        except ValueError:
-            try:
-                return self.lines.index(line) + 1
-            except ValueError:
-                return 0
-        return self._at
-
-    def leave_out(self, cap: str) -> None:
-        """Count a line left out because of a cap."""
-        self._over[cap] = self._over.get(cap, 0) + 1
-
-    def end(self, comments: list[bytes], openmetrics: bool) -> None:
-        """See whether the page has its end, and has it at the end."""
-        ends = comments.count(_EOF)
-        last = bool(self.lines) and self.lines[-1] == _EOF
-        if openmetrics and not ends and not self._over:
-            self.fault("end", b"", "no # EOF: the page was cut off", 0)
-        elif ends > last:
-            self.fault("end", b"", "lines after # EOF", 0)
-
-    def page(self, layout: Layout, values: list[float | None]) -> Page:
-        """Make the page."""
-        return Page(
-            layout.kept,
-            values,
-            self.times,
-            faults=tuple(self._faults),
-            fault_counts=self._counts,
-            over=self._over,
-            sizes=Sizes(
-                self._bytes,
-                len(self.lines),
-                len(values) - values.count(None),
-                self.new,
-                self.exemplars,
-            ),
-        )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -260,21 +260,36 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 # ---------------------------------------------------------------- files
 
+#: What begins the rules in a file; how a server is told stands before them.
+_RULES = b"\n[[signal]]"
+#: Not by ``importlib.resources``, which loads what reads archives.
+_FOLDER = Path(__file__).parent / "adapters"
+
 
 @cache
+def outlines() -> tuple[Adapter, ...]:
+    """Read how all servers are told, in the order of their names: adapters without their rules.
+
+    A host has one or two kinds of servers; the rules of all of them are most of what is known.
+    """
+    return tuple(
+        parse(one.read_bytes().partition(_RULES)[0], one.name)
+        for one in sorted(_FOLDER.glob("*.toml"))
+    )
+
+
+@cache
+def adapter(name: str) -> Adapter:
+    """Read the adapter of a server. Raises ``KeyError`` for one that is not known."""
+    if all(one.name != name for one in outlines()):
+        raise KeyError(name)
+    file = f"{name}.toml"
+    return parse((_FOLDER / file).read_bytes(), file)
+
+
 def adapters() -> tuple[Adapter, ...]:
     """Read all adapters that ship with Vedette, in the order of their names."""
-    folder = files("vedette.serving") / "adapters"
-    found = sorted((one for one in folder.iterdir() if one.name.endswith(".toml")), key=str)
-    return tuple(parse(one.read_bytes(), one.name) for one in found)
-
-
-def adapter(name: str) -> Adapter:
-    """Return an adapter by the server's name. Raises ``KeyError``."""
-    for one in adapters():
-        if one.name == name:
-            return one
-    raise KeyError(name)
+    return tuple(adapter(one.name) for one in outlines())
 
 
 def parse(body: bytes, file: str) -> Adapter:

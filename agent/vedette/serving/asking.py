@@ -5,14 +5,16 @@ from __future__ import annotations
 import http.client
 import socket
 import time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from vedette.exposition.scrape import Answer
 from vedette.exposition.wire import NoPage
-from vedette.serving.recognise import Info
+
+if TYPE_CHECKING:
+    from vedette.serving.recognise import Info
 
 BYTES_MAX = 4 << 20
 _PIECE = 1 << 16
@@ -30,6 +32,8 @@ class Reply(msgspec.Struct, frozen=True):
 
 def ask(base: str, path: str, timeout_s: float = 2.0) -> Info | None:
     """Return what a server of this host says at a path; None for no answer, or no JSON."""
+    from vedette.serving.recognise import Info
+
     reply = request(base, path, timeout_s=timeout_s)
     return None if reply.why else Info(path, reply.body)
 

@@ -21,7 +21,6 @@ from vedette.exposition.wire import NoPage
 from vedette.serving.asking import ask
 from vedette.serving.candidates import Candidate, candidate
 from vedette.serving.listening import Listener, Listening
-from vedette.serving.recognise import Info, recognise
 
 #: A request's limits.
 TIMEOUT_S, BYTES_MAX = 2.0, 4 << 20
@@ -87,8 +86,6 @@ class Discovery:
         self._is_ignored = is_ignored
         self._clock = clock
         self._confirm = confirm
-        #: Who listened at the last look.
-        self.listeners: list[Listener] = []
         #: The last look ended at its bounds before all were asked that are due.
         self.is_unfinished = False
         self.found: dict[str, Found] = {}
@@ -98,11 +95,10 @@ class Discovery:
 
     def look(self, now_s: float) -> tuple[list[Found], list[Found]]:
         """Return what came and what went since the last look; ``now_s`` is monotonic."""
-        self.listeners = self._listening.look()
         self.is_unfinished = False
         candidates = [
             one
-            for listener in self.listeners
+            for listener in self._listening.look()
             if (one := candidate(listener)) is not None and not self._is_ignored(listener.place)
         ]
         here = {_identity(one): one for one in candidates}
@@ -176,16 +172,17 @@ class Discovery:
 
 def confirmed(candidate: Candidate) -> str:
     """Ask what has no page of metrics; return the path that tells what it is, empty for none."""
-    infos: list[Info] = []
-    for path in candidate.info[:INFO_MAX]:
-        info = ask(f"http://{candidate.listener.place}", path)
-        if info is not None:
-            infos.append(info)
-    who = recognise(None, (), infos)
+    base = f"http://{candidate.listener.place}"
+    infos = [info for path in candidate.info[:INFO_MAX] if (info := ask(base, path)) is not None]
+    if not infos:
+        return ""
+    from vedette.serving.recognise import recognise
+
+    who = recognise(None, (), infos, near=False)
     if who.adapter is not None and candidate.server in ("", who.server):
         return infos[0].endpoint
     # It has no model yet, and is called like it: that it answers there is enough.
-    return infos[0].endpoint if infos and not candidate.paths else ""
+    return infos[0].endpoint if not candidate.paths else ""
 
 
 def _identity(one: Candidate) -> tuple[str, int, int]:

@@ -19,38 +19,19 @@ from math import isfinite
 
 import msgspec
 
-from vedette.api import GpuUse, Sample, gauge, updown
+from vedette.api import GpuUse, Sample
+from vedette.serving.gpu_series import MEMORY, TOKENS_PER_JOULE
 from vedette.serving.listening import Listener, Listening, Process
 from vedette.serving.owners import Owners, ancestry
-from vedette.serving.vocabulary import DEVICE, ENDPOINT, LAYER, MODEL, SERVER, TOKEN
+from vedette.serving.vocabulary import LAYER, TOKEN
 
 LOOK_S = 30.0
-#: What collectors of GPUs told longer ago than this says nothing of now.
-STALE_S = 60.0
 #: The span that tokens and energy are counted over: readings of both are seconds apart.
 SPAN_S = 60.0
 SPAN_READINGS = 60
 #: GPUs of one server that are told.
 GPUS_MAX = 64
 _TOKENS = "vedette.model.tokens"
-
-MEMORY = updown(
-    "vedette.model.gpu.memory",
-    "By",
-    "Memory of this GPU that the processes of the model server hold.",
-    [ENDPOINT, SERVER, DEVICE],
-    resource="model",
-    alarm="never",
-)
-TOKENS_PER_JOULE = gauge(
-    "vedette.model.tokens_per_joule",
-    "{token}/J",
-    "Output tokens for the energy that the GPUs took in the last minute, of a model that alone "
-    "uses them.",
-    [ENDPOINT, SERVER, MODEL],
-    resource="model",
-    alarm="never",
-)
 
 
 class Server(msgspec.Struct, frozen=True):

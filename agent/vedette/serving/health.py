@@ -14,10 +14,11 @@ from vedette.api import Event, Sample
 from vedette.serving import health_series as series
 from vedette.serving.health_figures import Figures, Group, figures
 from vedette.serving.health_kept import WRITE_S, Keeper, Key, revived
-from vedette.serving.health_slo import Budget, Kind, Slo, counted
+from vedette.serving.health_slo import Budget, counted
 from vedette.serving.health_watch import Watch
 from vedette.serving.rows import Row
 from vedette.serving.served import Said, Served
+from vedette.serving.slo import Kind, Slo
 from vedette.serving.vocabulary import outermost
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class Health:
             place = (one.endpoint, one.server, *group)
             alone = sum(layer == group[0] for layer, _ in found) == 1
             watch = self._watch(server, group, now_s, alone=alone)
-            swapped = watch.step(now_s, elapsed_s, its)
+            swapped = watch.step(now_s, elapsed_s, its, self._engine_s(server, group))
             promised = self._slos and group[0] == outer
             quick = (yield from self._objectives(its, place, wall_s)) if promised else 1.0
             yield from watch.samples(place, quick)
@@ -144,6 +145,15 @@ class Health:
             unnamed = server.watches.pop((group[0], ""), None) if alone else None
             watch = server.watches[group] = unnamed or Watch(now_s)
         return watch
+
+    @staticmethod
+    def _engine_s(server: _Server, group: Group) -> float:
+        """Return how long the engine takes for a request of a model, as a layer before it sees."""
+        layer, model = group
+        if layer == "engine":
+            return nan
+        engine = server.watches.get(("engine", model)) or server.watches.get(("engine", ""))
+        return engine.minute.mean("request") if engine is not None else nan
 
     def _objectives(
         self, its: Figures, place: tuple[str, ...], wall_s: float

@@ -188,6 +188,26 @@ class Minute:
         """Return what was gained; 0 for what was not told."""
         return sum(gains.get(key, 0.0) for _, _, gains in self._kept for key in keys)
 
+    def rate(self, *keys: str) -> float:
+        """Return how many came a second."""
+        length_s = self.length_s
+        return self.total(*keys) / length_s if length_s > 0 else 0.0
+
+    def pace(self, since_s: float, *keys: str) -> float:
+        """Return how many came a second in the readings after a time.
+
+        The newest one counts if it has any: a page may be renewed as seldom as it is read (Ray).
+        """
+        kept = [
+            (elapsed_s, sum(gains.get(key, 0.0) for key in keys))
+            for at_s, elapsed_s, gains in self._kept
+            if at_s > since_s
+        ]
+        if kept and not kept[-1][1]:
+            kept.pop()
+        length_s = sum(elapsed_s for elapsed_s, _ in kept)
+        return sum(came for _, came in kept) / length_s if length_s > 0 else 0.0
+
     def tells(self, key: str) -> bool:
         """Say whether any of its readings told a figure."""
         return any(key in gains for _, _, gains in self._kept)

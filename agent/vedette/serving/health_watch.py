@@ -63,6 +63,8 @@ class Watch:
         self._worked = False
         self._live = False
         self._queued_s = self._full_s = self._slow_s = nan
+        #: When nobody waited last.
+        self._quiet_s = now_s
         self._stalled: float | None = None
         self._wait, self._queue_told = nan, False
         self._now: dict[str, float] = {}
@@ -75,15 +77,18 @@ class Watch:
         self.pace.restart()
         self._begin(now_s)
 
-    def step(self, now_s: float, elapsed_s: float, figures: Figures) -> str:
-        """Take one page's figures; return in what way it is another model now, or nothing."""
+    def step(self, now_s: float, elapsed_s: float, figures: Figures, engine_s: float = nan) -> str:
+        """Take one page's figures; return in what way it is another model now, or nothing.
+
+        ``engine_s`` is how long the model's engine takes for a request, of a layer before it.
+        """
         if not elapsed_s > 0 or not isfinite(elapsed_s):
             elapsed_s = 0.0
         self._now_s, self._now = now_s, figures.now
         if elapsed_s:
             self.minute.add(now_s, elapsed_s, figures.gains)
         self._step_stall(figures)
-        self._step_queue(elapsed_s, figures)
+        self._step_queue(figures, engine_s)
         self._step_kv(figures)
         self._step_bursts(figures)
         swapped = self.pace.step(elapsed_s, self.minute, figures.now)
@@ -110,7 +115,7 @@ class Watch:
             patience = STALL_REQUESTS * usual if isfinite(usual) and self._worked else FIRST_S
             self._stalled = still if still >= patience else 0.0
 
-    def _step_queue(self, elapsed_s: float, figures: Figures) -> None:
+    def _step_queue(self, figures: Figures, engine_s: float) -> None:
         now = figures.now
         self._wait, is_long = nan, False
         if not any(map(self.minute.tells, (*ENDED, "queue.count"))):
@@ -118,11 +123,14 @@ class Watch:
             waiting, running = now.get("waiting", 0.0), now.get("running", 0.0)
             is_long = waiting >= 2 and waiting >= WAIT_FACTOR * running and not figures.whole
         elif "waiting" in now or self.minute.tells("queue.count"):
-            # After a pause the newest reading alone tells how fast they finish.
-            newest = sum(figures.gains.get(key, 0.0) for key in ENDED)
-            rate = max(self._rate(*ENDED), newest / elapsed_s if elapsed_s > 0 else 0.0)
+            # After a pause only what came since there is a queue tells how fast they finish.
+            # A router may tell no end of a request, but that it was taken on (Ray).
+            ends = ENDED if any(map(self.minute.tells, ENDED)) else ("queue.count",)
+            rate = max(self.minute.rate(*ends), self.minute.pace(self._quiet_s, *ends))
             self._wait = self._waits(now.get("waiting"), rate)
-            is_long = self._is_long(self._wait, rate, figures)
+            is_long = self._is_long(self._wait, rate, figures, engine_s)
+        if not now.get("waiting", 0.0) > 0:
+            self._quiet_s = self._now_s
         self._queue_told = "waiting" in now or isfinite(self._wait)
         self._queued_s = self._since(self._queued_s, is_long)
 
@@ -136,7 +144,7 @@ class Watch:
             return wait
         return max(wait, waiting / rate if rate > 0 else self._now_s - self._moved_s)
 
-    def _is_long(self, wait: float, rate: float, figures: Figures) -> bool:
+    def _is_long(self, wait: float, rate: float, figures: Figures, engine_s: float) -> bool:
         """Say whether a wait is long beside the work that it is for."""
         running = figures.now.get("running", 0.0)
         work = self.minute.compute_s()
@@ -144,6 +152,7 @@ class Watch:
             work = running / rate
         elif not isfinite(work) and self.minute.tells("queue.count"):
             work = self.minute.mean("request") - self.minute.mean("queue")
+            work = work if isfinite(work) else engine_s
         if not isfinite(work):
             return wait >= WAIT_LONG_S and figures.now.get("waiting", 2.0) >= 2
         factor = WAIT_FACTOR + (1.0 if figures.whole else 0.0)
@@ -177,10 +186,6 @@ class Watch:
             return nan
         return since_s if isfinite(since_s) else self._now_s
 
-    def _rate(self, *keys: str) -> float:
-        length_s = self.minute.length_s
-        return self.minute.total(*keys) / length_s if length_s > 0 else 0.0
-
     # ------------------------------------------------------------ what is told
 
     def samples(self, place: tuple[str, ...], good_share: float = 1.0) -> Iterator[Sample]:
@@ -199,9 +204,9 @@ class Watch:
         if limit > 0 and "running" in now:
             yield series.SLOTS(now["running"] / limit, *place)
         if minute.tells("tokens"):
-            yield series.TOKENS_RATE(self._rate("tokens"), *place)
+            yield series.TOKENS_RATE(minute.rate("tokens"), *place)
         if minute.tells("ok"):
-            yield series.GOODPUT(good_share * self._rate("ok"), *place)
+            yield series.GOODPUT(good_share * minute.rate("ok"), *place)
         yield from self._failures(place)
         yield from self._paces(place)
 

@@ -6,7 +6,7 @@ reckoned. An inventory is known by its endpoint and outlives the process that se
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Desk:
         self._whose = whose
         self._is_ignored = is_ignored
         #: Who listened at the last look.
-        self.listeners: list[Listener] = []
+        self.listeners: Sequence[Listener] = ()
         self._watches: dict[str, Watch] = {}
         self._digests: Digests | None = None
         self._files: Files | None = None
@@ -81,7 +81,7 @@ class Desk:
             )
         return found
 
-    def know_processes(self, listeners: list[Listener], wall_ns: int) -> None:
+    def know_processes(self, listeners: Sequence[Listener], wall_ns: int) -> None:
         """Find who has each endpoint, if not known yet, and where else that one listens."""
         self.listeners = listeners
         groups: dict[int, int] = {}

@@ -13,9 +13,20 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from vedette.exposition.choice import Choice
 from vedette.exposition.model import Key
 from vedette.exposition.page import Page
-from vedette.serving.adapter import Adapter, InfoMark, Marks, Release, Rule, adapters
+from vedette.exposition.reading import Reader
+from vedette.serving.adapter import (
+    Adapter,
+    InfoMark,
+    Marks,
+    Release,
+    Rule,
+    adapter,
+    adapters,
+    outlines,
+)
 
 UNKNOWN = "unknown"
 #: What it is worth that the marks fit; plain names may be another's.
@@ -64,6 +75,18 @@ class Recognition(msgspec.Struct, frozen=True):
     beside: tuple[Recognition, ...] = ()
 
 
+def seen(body: bytes, *, openmetrics: bool) -> tuple[Page, frozenset[str]]:
+    """Read a page as far as is needed to recognise it; return it, with all names that it has.
+
+    Only series that marks look at are kept: the whole of a large page takes megabytes for a moment,
+    which the process does not get rid of again.
+    """
+    marked = {mark.metric for one in outlines() for mark in one.marks.series}
+    reader = Reader(Choice(allow=marked))
+    page = reader.read(body, openmetrics=openmetrics)
+    return page, declared(body) | reader.names
+
+
 def declared(body: bytes) -> frozenset[str]:
     """Return the names that a page declares, those without a value yet included."""
     return frozenset(name.decode("utf-8", "replace") for name in _TYPE.findall(body))
@@ -74,25 +97,32 @@ def recognise(
     declared: Iterable[str] = (),
     info: Sequence[Info] = (),
     known: Sequence[Adapter] | None = None,
+    *,
+    near: bool = True,
 ) -> Recognition:
-    """Say which server it is. ``page`` may be None where there is none (Ollama, LitServe)."""
-    known = adapters() if known is None else known
+    """Say which server it is. ``page`` may be None where there is none (Ollama, LitServe).
+
+    Of those that ship with Vedette (``known`` is None) only the files of servers that fit are read
+    as a whole; ``near``, what else it looks like, takes all of them.
+    """
     names = frozenset(declared).union(page.names if page is not None else ())
     found = []
-    for one in known:
+    for one in outlines() if known is None else known:
         told = [text for mark in one.info if mark.like and (text := _told(mark, info))]
         fits = bool(names) and not _unmet(one.marks, names, page)
         if fits or told:
-            found.append((fits, _judge(one.spelled(names), names, told, fits, info)))
+            whole = adapter(one.name) if known is None else one
+            found.append((fits, _judge(whole.spelled(names), names, told, fits, info)))
+    others = () if not near else adapters() if known is None else known
     if not found:
-        return Recognition(UNKNOWN, nearest=_nearest(known, names, page, ()))
+        return Recognition(UNKNOWN, nearest=_nearest(others, names, page, ()))
     # One with a prefix of its own goes before one whose names anybody may have.
     found.sort(key=lambda one: (one[0], one[1].confidence), reverse=True)
     best = found[0][1]
     beside = tuple(one for fits, one in found[1:] if fits)
     servers = tuple(one.server for _, one in found)
     return msgspec.structs.replace(
-        best, beside=beside, nearest=_nearest(known, names, page, servers)
+        best, beside=beside, nearest=_nearest(others, names, page, servers)
     )
 
 

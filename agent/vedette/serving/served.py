@@ -13,17 +13,18 @@ from math import isfinite, nan
 
 import msgspec
 
-from vedette.api import HistogramSample, Instrument, Sample, gauge
+from vedette.api import HistogramSample, Sample
 from vedette.exposition.change import HistogramChange
 from vedette.exposition.choice import Choice
 from vedette.exposition.follow import START
 from vedette.exposition.reading import Reader
 from vedette.exposition.scrape import Answer
 from vedette.exposition.wire import NoPage
+from vedette.serving.derived import DERIVED
 from vedette.serving.mapping import Mapper, mappers
-from vedette.serving.recognise import Info, Recognition, declared, recognise
+from vedette.serving.recognise import Info, Recognition, recognise, seen
 from vedette.serving.rows import Mapped, Row, samples
-from vedette.serving.vocabulary import MODEL, OUTCOME, SIGNALS, VERSION
+from vedette.serving.vocabulary import MODEL, OUTCOME, VERSION
 
 PATIENCE, SELDOM = 3, 3
 #: Rows of one server: models and outcomes come from labels, of which there may be any number.
@@ -39,30 +40,6 @@ ASKED = (
 )
 
 _BLOCK_SIZE, _BLOCKS = "vedette.model.kv_cache.block.size", "vedette.model.kv_cache.block.limit"
-
-
-def _derived(name: str, what: str, words: str) -> Instrument:
-    base = SIGNALS[name].instrument
-    of = base.help[0].lower() + base.help[1:].removesuffix(".")
-    return gauge(
-        f"{name}.{what}",
-        base.unit,
-        f"{words} of what came since the last reading: {of}.",
-        base.attributes,
-        resource=base.resource,
-        alarm="high" if base.unit == "s" and what == "p95" else "never",
-    )
-
-
-#: Of each distribution, what detectors can look at.
-DERIVED: dict[str, dict[str, Instrument]] = {
-    name: {
-        "mean": _derived(name, "mean", "Mean"),
-        "p95": _derived(name, "p95", "What 95 of 100 were at most, as far as buckets tell,"),
-    }
-    for name, signal in SIGNALS.items()
-    if signal.instrument.kind == "histogram"
-}
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -84,7 +61,7 @@ class Served:
     """One server at one address. One thread.
 
     ``fetch`` gets its page (``NoPage`` when there is none), ``ask`` what info endpoints
-    answer, of a server if it is known which.
+    answer, of a server if it is known which. ``close`` lets go of what fetches.
     """
 
     def __init__(
@@ -94,10 +71,12 @@ class Served:
         ask: Callable[[str], list[Info]],
         *,
         began_s: float,
+        close: Callable[[], None] | None = None,
     ) -> None:
         self.endpoint = endpoint
         self._fetch = fetch
         self._ask = ask
+        self._close = close
         self.who = Recognition("unknown")
         self.models: tuple[str, ...] = ()
         #: What the inventory knows better than the page.
@@ -142,6 +121,11 @@ class Served:
         version = self.version or self.who.version or release
         return f"{name} {version}".strip()
 
+    def close(self) -> None:
+        """Let go of it."""
+        if self._close is not None:
+            self._close()
+
     def read(self, now_s: float, wall_ns: int) -> Said:
         """Read it once; ``now_s`` is monotonic."""
         if self._failures >= PATIENCE and self._skips:
@@ -172,9 +156,9 @@ class Served:
     def _recognise(self, answer: Answer, now_s: float) -> None:
         """Say who it is; the mapping begins anew where that is another than before."""
         self._looked_s = now_s
-        page = Reader().read(answer.body, openmetrics=answer.openmetrics)
+        page, names = seen(answer.body, openmetrics=answer.openmetrics)
         known = self.server if self.who.adapter is not None else ""
-        who = recognise(page, declared(answer.body), self._ask(known))
+        who = recognise(page, names, self._ask(known), near=False)
         same = (who.server, who.release) == (self.who.server, self.who.release)
         if who.adapter is None or (same and self._mappers):
             if who.adapter is not None:

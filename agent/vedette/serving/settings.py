@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from vedette.api import Size
 from vedette.exposition.scrape import Target
-from vedette.serving.health_slo import Slo
+from vedette.serving.slo import Slo
 
 
 class ModelServersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

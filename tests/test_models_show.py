@@ -14,37 +14,41 @@ from vedette.cli import main
 from vedette.control import ControlServer
 from vedette.serving.inventory import Holder, Inventory, Model, ModelFile, shown
 
-NOW = time.time_ns()
 FILE = ModelFile("model.safetensors", 3 << 30, 1, "ab" * 32, "name", "cd" * 32, "", "/h/x", 7)
-MODELS = (
-    Model(
-        "tiny", "2", revision="0123456789" * 4, quantisation="awq 4 bit", context=8192,
-        license="mit", since_ns=NOW - 7_200_000_000_000, since_by="seen", files=(FILE,),
-        path="/h", omitted=2, notes=("a: a link that leads elsewhere, not followed",),
-    ),
-    Model("sql", kind="adapter", base="tiny", state="unavailable", reason="out of memory"),
-    Model("seen", told_by="page"),
-)  # fmt: skip
-INVENTORY = Inventory(
-    "vllm",
-    "0.32.0",
-    MODELS,
-    True,
-    kv_tokens=65536,
-    holder=Holder(7, NOW - 60_000_000_000, "vllm", "vllm serve tiny\x1b[2J", "vllm.service"),
-    asked={"/version": "answered", "/v1/models": "401 Unauthorized"},
-)
-SERVER = {
-    "endpoint": "127.0.0.1:8000", "server": "vllm", "title": "vLLM 0.32.0", "up": True,
-    "reason": "", "since": NOW, "models": ["tiny 2", "sql"], "missing": [],
-    "inventory": shown(INVENTORY),
-}  # fmt: skip
+
+
+def told() -> Mapping[str, Any]:
+    """Return a server as the collector tells of it, with ages that are right now."""
+    now = time.time_ns()
+    models = (
+        Model(
+            "tiny", "2", revision="0123456789" * 4, quantisation="awq 4 bit", context=8192,
+            license="mit", since_ns=now - 7_200_000_000_000, since_by="seen", files=(FILE,),
+            path="/h", omitted=2, notes=("a: a link that leads elsewhere, not followed",),
+        ),
+        Model("sql", kind="adapter", base="tiny", state="unavailable", reason="out of memory"),
+        Model("seen", told_by="page"),
+    )  # fmt: skip
+    inventory = Inventory(
+        "vllm",
+        "0.32.0",
+        models,
+        True,
+        kv_tokens=65536,
+        holder=Holder(7, now - 60_000_000_000, "vllm", "vllm serve tiny\x1b[2J", "vllm.service"),
+        asked={"/version": "answered", "/v1/models": "401 Unauthorized"},
+    )
+    return {
+        "endpoint": "127.0.0.1:8000", "server": "vllm", "title": "vLLM 0.32.0", "up": True,
+        "reason": "", "since": now, "models": ["tiny 2", "sql"], "missing": [],
+        "inventory": shown(inventory),
+    }  # fmt: skip
 
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Path]:
     def collector(_request: dict[str, Any]) -> Mapping[str, Any]:
-        return {"servers": [SERVER], "proposed": {}, "refused": {}, "digests_left": 5 << 30}
+        return {"servers": [told()], "proposed": {}, "refused": {}, "digests_left": 5 << 30}
 
     server = ControlServer(tmp_path, {"collector": collector})
     server.start()

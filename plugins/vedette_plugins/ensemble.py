@@ -30,7 +30,7 @@ No opinion before ``WARM`` readings, of a constant series, of what nobody minds 
 a deviation below ``matters`` of a declared limit. On hosts read faster than once a minute it sees
 means of minutes: its constants are in readings, and a day has 1,440 of them whatever the interval.
 
-Cost: 2.3 kB of state per series; 100 to 200 array operations per minute.
+Cost: 2.2 kB of state per series; 100 to 200 array operations per minute.
 """
 
 from __future__ import annotations

@@ -1,34 +1,36 @@
-"""Detector ``ensemble``: eighteen views of each series, read in three ways.
+"""Detector ``ensemble``: eighteen views of each series and its last windows, read in three ways.
 
 ``_channels.py`` looks at a series against its own means, earlier readings, spreads and usual values
 of the hour and of the week; ``_evidence.py`` says of each residual how improbable it is and whether
-it broke a record. Three heads read that, because no single sum serves both (measured on labelled
-data, ``docs/quality.md``):
+it broke a record; ``_windows.py`` how unlike any before the last eight readings are. Three heads
+read that, because no single sum serves both (measured on labelled data, ``docs/quality.md``):
 
 ``onset``: something begins, as an operator would mark it. The newest step in its own root mean
 square, the distance from the median in median deviations, both capped, and the sum of the
 capped evidence of all channels: what is a little strange in many ways counts as much as what is
-very strange in one. What the series usually scores counts against it, and so does that it is young,
-and the more readings an hour the host has to judge. The score is held and wears off by a tenth per
-reading, so it is a severity as well; a finding is over soon after it is below the threshold, or a
-second fault would be taken for the end of the first.
+very strange in one. What the series usually scores counts against it. The score is held and wears
+off by a tenth per reading, so it is a severity as well; a finding is over soon after it is below
+the threshold, or a second fault would be taken for the end of the first. On top comes how rare the
+last window is, as long as it is: no channel sees a level between two usual ones. Against it counts
+that the series is young, and the more readings an hour the host has to judge.
 
 ``novelty``: not seen before. The largest multiple of its record that any channel reached, where the
 odds are against it; confirmed by a second one within ``WITHIN`` readings (the lesser of the two
 counts), or alone when twice as large. A young record has to be beaten by more. On a host of many
-series it has to be an onset as well: there some view of some series is always new. For ``SILENCE``
-readings after it rang nothing passes, unless what rang had not beaten its record as far as this.
+series it has to be an onset by the channels as well: there some view of some series is always new.
+For ``SILENCE`` readings after it rang nothing passes, unless what rang had not beaten its record as
+far as this.
 
-``together``: the host as a whole. The mean onset of the strangest fifth of its series: many that
-are a little strange at once. The strangest of them are told by it, one below the mean by its own
-onset, or a bystander would count for as much as what it is about. A single series has to be the
-stranger, the more of them there are: a person is called per host.
+``together``: the host as a whole. The mean onset, by the channels alone, of the strangest fifth of
+its series: many that are a little strange at once. The strangest of them are told by it, one below
+the mean by its own onset, or a bystander would count for as much as what it is about. A single
+series has to be the stranger, the more of them there are: a person is called per host.
 
 No opinion before ``WARM`` readings, of a constant series, of what nobody minds (``alarm``), and of
 a deviation below ``matters`` of a declared limit. On hosts read faster than once a minute it sees
 means of minutes: its constants are in readings, and a day has 1,440 of them whatever the interval.
 
-Cost: 1.9 kB of state per series; 60 to 150 array operations per minute.
+Cost: 2.2 kB of state per series; 100 to 200 array operations per minute.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from vedette.api import Detector, Evidence, Head, StateArray, Window, hookimpl
-from vedette_plugins import _channels, _evidence
+from vedette_plugins import _channels, _evidence, _windows
 from vedette_plugins._channels import LOGS, Array, Residuals
 from vedette_plugins._evidence import Strange
 from vedette_plugins._minded import band, least, sides
@@ -68,12 +70,18 @@ MEDIAN_LEAST = np.float32(0.5)
 USUAL_LEAST, USUAL_GAIN, USUAL_MOST, USUAL_BEGIN = 4.0, 1e-3, 22.0, 20.0
 #: A person is called per week and host, not per reading and series: where a host has ten times as
 #: many readings an hour as one hourly series, an onset has to score this much more, and a record to
-#: be of odds larger by one. That is the slope of its tail: with it single series read each hour and
-#: each minute and hosts of 19 series read every five minutes ring for nothing about as often.
-OFTENER, HOUR_S = np.float32(10), 3_600
+#: be of odds larger by one. That is the slope of its tail: what one reading in 10,000 reaches, less
+#: what one in 1,000 does, is 15.8 of made-up quiet series and 16.1 of the Microsoft set away from
+#: events.
+OFTENER, HOUR_S = np.float32(16), 3_600
+#: The same for the host as a whole, from one reading in five minutes on.
+OFTENER_TOGETHER = np.float32(10)
 #: The score of an onset from which one hourly series rings: for nothing once in seven weeks, so
 #: that the other heads have their part of a budget of one a week.
-ONSET = 22.0
+ONSET = 26.0
+#: Weight of the rarity of the last window, and the rarity from which it is told: one reading in
+#: ten thousand.
+RARITY_WEIGHT, RARE = np.float32(2), 6.0
 #: A held score that wears off is calm soon after it is below the threshold.
 HELD_CALM = 0.9
 #: How much more while less than a whole day was seen, for each halving: a morning is no onset.
@@ -140,6 +148,7 @@ class Ensemble(Detector):
     state: ClassVar[Mapping[str, StateArray]] = {
         **_channels.STATE,
         **_evidence.STATE,
+        **_windows.STATE,
         "moves": StateArray(0.0),
         "step_square": StateArray(0.0),
         # The median, and that of the deviation from it.
@@ -176,18 +185,19 @@ class Ensemble(Detector):
             judged = max(1, len(silent) - int(np.count_nonzero(silent)))
             candidate = self._records(found, state, left.part, judged)
         youth = _youth(left, state)
-        onset = held - youth
+        by_channels = held - youth
+        onset = by_channels + RARITY_WEIGHT * _windows.rarity(window, state, self._sides)
         novelty = _novelty(candidate, state)
         if judged >= SERIES_LEAST:
-            novelty = np.where(onset >= ONSET, novelty, np.float32(0))
-        for told in (held, onset, novelty):
+            novelty = np.where(by_channels >= ONSET, novelty, np.float32(0))
+        for told in (held, by_channels, onset, novelty):
             told[silent] = np.nan
-        often = OFTENER * np.float32(np.log10(1 / left.part))
+        finer = np.float32(np.log10(1 / left.part))
         hourly = OFTENER * np.float32(np.log10(max(HOUR_S / left.step_s, 1)))
-        together = _together(onset - often, judged)
+        together = _together(by_channels - OFTENER_TOGETHER * finer, judged)
         # What is allowed for readings up to one in five minutes is enough for youth as well: with
         # both nothing whatever could ring on the first morning.
-        onset += np.minimum(youth, hourly - often) - hourly
+        onset += np.minimum(youth, hourly - OFTENER * finer) - hourly
         onset -= OFTENER * np.float32(np.log10(judged))
         return _Seen(window, left, found, raw, held, onset, novelty, together, candidate)
 
@@ -201,6 +211,7 @@ class Ensemble(Detector):
         _follow_steps(left, state)
         _follow_median(left, state)
         _evidence.learn(left, seen.found, state)
+        _windows.learn(window, state)
         _channels.follow(left, state)
 
     def learning(self, window: Window, state: Mapping[str, Array]) -> NDArray[np.bool_]:
@@ -216,7 +227,11 @@ class Ensemble(Detector):
             middle, wide = usual, 3 * float(state["scale"][row, _channels.DAY])
         if not np.isfinite(middle) or state["count"][row] < 1:
             return Evidence(float("nan"), float("nan"))
-        return band(window.series[row], middle, wide)
+        expected = band(window.series[row], middle, wide)
+        if _windows.rarity(window, state, self._sides)[row] < RARE:
+            return expected
+        text = f"its course is unlike any before, most of all {_windows.rarest(window, state, row)}"
+        return msgspec.structs.replace(expected, text=text)
 
     def _onset(self, left: Residuals, found: Strange, state: Mapping[str, Array]) -> Array:
         """Return step, distance and evidence together."""

@@ -14,7 +14,7 @@ from vedette.api import Alarm, Series, Window, gauge
 from vedette.backtest import replay
 from vedette.csv_series import Readings
 from vedette.testing import check_detector, new_state, window
-from vedette_plugins import _channels, ensemble
+from vedette_plugins import _channels, _windows, ensemble
 from vedette_plugins._channels import Residuals
 from vedette_plugins.ensemble import Ensemble, EnsembleConfig
 
@@ -120,8 +120,14 @@ def test_ordinary_noise_seldom_rings() -> None:
 def test_a_score_wears_off_by_a_tenth_per_reading() -> None:
     values = noise(1_620)
     values[1_600] += 60
-    # Less what is taken off because readings come each minute.
-    held = Minutes([VALUE.series("a")]).scores(values)[0, 0] + 10 * np.log10(60)
+    machine = Minutes([VALUE.series("a")])
+    # Less what is taken off because readings come each minute, and by the channels alone.
+    told = machine.scores(values[:1_601])[0, 0, -1] + 16 * np.log10(60)
+    held = np.append(np.zeros(1_600), machine.state["onset"])
+    assert told > held[1_600]
+    for value in values[1_601:]:
+        machine.scores(np.array([[value]]))
+        held = np.append(held, machine.state["onset"])
     np.testing.assert_allclose(held[1_603:1_609] / held[1_602:1_608], 0.9, rtol=1e-5)
 
 
@@ -181,7 +187,9 @@ def test_the_more_readings_an_hour_the_more_an_onset_has_to_score(step_s: int, f
     machine.scores(noise(2_000))
     machine.state["known"][:, 0] = 200_000
     seen = machine.detector._look(machine.view(), machine.state)
-    np.testing.assert_allclose(seen.held - seen.onset, 10 * np.log10(factor), atol=1e-4)
+    rarity = _windows.rarity(machine.view(), machine.state, np.ones((2, 1), dtype=np.float32))
+    allowed = seen.held + 2 * rarity - seen.onset
+    np.testing.assert_allclose(allowed, 16 * np.log10(factor), atol=1e-4)
 
 
 @pytest.mark.parametrize(("rows", "rings"), [(1, True), (ensemble.SERIES_LEAST, False)])
@@ -205,8 +213,8 @@ def test_many_series_a_little_strange_at_once_are_the_hosts_and_no_single_one_is
     assert not (together[5:, 2_000] >= TOGETHER.threshold).any()
     assert not (together[:, QUIET:2_000] >= TOGETHER.threshold).any()
     alone = Minutes(series[:1]).scores(values[:1])[0, 0, 2_000]
-    # Of twenty series one has to be the stranger: 10 for a factor of ten.
-    assert onset[0, 2_000] == pytest.approx(alone - 10 * np.log10(20), abs=0.01)
+    # Of twenty series one has to be the stranger: 16 for a factor of ten.
+    assert onset[0, 2_000] == pytest.approx(alone - 16 * np.log10(20), abs=0.01)
     assert not (onset[:, 2_000] >= ONSET.threshold).any()
 
 
@@ -381,6 +389,29 @@ def test_the_band_is_around_what_is_usual() -> None:
     around = machine.detector.explain(machine.view(), machine.state, 0)
     assert 30 < around.low < 46 < 54 < around.high
     assert machine.detector.explain(machine.view(), machine.state, 1).low >= 0
+
+
+def test_a_course_unlike_any_before_is_told_in_words() -> None:
+    machine = Minutes([VALUE.series("a")])
+    machine.scores(noise(1_000))
+    assert machine.detector.explain(machine.view(), machine.state, 0).text == ""
+    machine.values = np.append(machine.values, [[np.float32(110)]], axis=1)
+    text = machine.detector.explain(machine.view(), machine.state, 0).text
+    assert text.startswith("its course is unlike any before, most of all its ")
+
+
+def test_what_was_saved_before_there_were_windows_learns_them_anew() -> None:
+    old, whole = Minutes([VALUE.series("a")]), Minutes([VALUE.series("a")])
+    for machine in (old, whole):
+        machine.scores(noise(1_000))
+    for name, declared in _windows.STATE.items():
+        old.state[name][:] = declared.initial
+    later = noise(400, 8)
+    scores = old.scores(later)[0, 0]
+    young = int(_windows.LEARN + _windows.WARM)
+    assert (scores[:young] < whole.scores(later)[0, 0][:young]).all()
+    cared = np.ones((2, 1), dtype=np.float32)
+    assert _windows.rarity(old.view(), old.state, cared)[0] > 0
 
 
 def test_of_an_unknown_series_there_is_no_band() -> None:

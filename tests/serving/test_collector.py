@@ -14,7 +14,7 @@ import pytest
 
 from vedette.api import Event, HistogramSample, Observation, Record, Sample, Unavailable
 from vedette.serving.collector import ModelServers, ModelServersConfig
-from vedette.serving.roster import MISSED_S, SETTLED_S
+from vedette.serving.roster import MISSED_S, SETTLED_S, Roster
 from vedette.serving.vocabulary import INSTRUMENTS
 from vedette.testing import check_collector
 
@@ -259,6 +259,34 @@ def test_a_server_that_was_there_for_a_moment_is_not_missed() -> None:
         child.wait()
         run.tick(10)
         assert place not in run.values("vedette.model.server.up")
+        assert place not in run.values("vedette.model.server.silence")
+    finally:
+        child.kill()
+        child.wait()
+        if child.stdout:
+            child.stdout.close()
+        run.servers.close()
+
+
+@pytest.mark.slow
+def test_a_server_that_ended_as_soon_as_it_was_found_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    child, port = started()
+    place = (f"127.0.0.1:{port}", "unknown")
+    look = Roster.look
+
+    def look_then_end(roster: Roster, now_s: float) -> None:
+        look(roster, now_s)
+        if any(one.endpoint == place[0] for one in roster.servers) and child.poll() is None:
+            child.kill()
+            child.wait()
+
+    monkeypatch.setattr(Roster, "look", look_then_end)
+    run = Run(discover="on")
+    try:
+        assert until(run, lambda: child.poll() is not None)
+        run.tick(10)
         assert place not in run.values("vedette.model.server.silence")
     finally:
         child.kill()

@@ -169,7 +169,8 @@ class ModelServers(Collector):
                 break
             was_up = one.up
             told += teller.read(one, risen)
-            fell = fell or (was_up and not one.up)
+            # One that was found and never answered since may have ended as soon.
+            fell = fell or (not one.up and (was_up or not one.since_ns))
         if risen or fell:
             roster.look(now_s)
             told += [x for one in roster.servers if one.is_new for x in teller.read(one, {})]

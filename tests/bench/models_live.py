@@ -1,7 +1,7 @@
 """Real model servers with toy models, and an agent that was told of none of them.
 
-    python -m venv /root/srv/mosec && /root/srv/mosec/bin/pip install mosec
-    PYTHONPATH=agent python tests/bench/models_live.py [/root/srv] [--only mosec,ray] [--keep DIR]
+    python -m venv DIR/mosec && DIR/mosec/bin/pip install mosec
+    PYTHONPATH=agent python tests/bench/models_live.py DIR [--only mosec,ray] [--keep DIR]
 
 Each server has a virtual environment of its own below the directory, called as here; those that
 are not installed are left out and named:
@@ -47,7 +47,7 @@ ROUNDS = 20
 def main() -> None:
     """Run all of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", type=Path, nargs="?", default=Path("/root/srv"))
+    parser.add_argument("root", type=Path, metavar="DIR")
     parser.add_argument("--only", default="", help="names of servers")
     parser.add_argument("--keep", type=Path, help="where logs and state are left")
     given = parser.parse_args()

@@ -1,6 +1,6 @@
 """Test requests to real model servers with toy models, one of which is stopped meanwhile.
 
-    PYTHONPATH=agent python tests/bench/models_probe_live.py [/root/srv]
+    PYTHONPATH=agent python tests/bench/models_probe_live.py DIR
 
 The servers are those of ``models_live`` (its docstring says how they are installed): LiteLLM is
 asked in OpenAI's words, Triton and MLServer in those of the v2 protocol, with and without a body,
@@ -35,7 +35,7 @@ TIMES = 50
 def main() -> None:
     """Run all of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", type=Path, nargs="?", default=Path("/root/srv"))
+    parser.add_argument("root", type=Path, metavar="DIR")
     root = parser.parse_args().root
     if INSIDE not in os.environ:
         os.environ[INSIDE] = "1"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 
+from vedette import whole_file
 from vedette.feedback import AnyMark, Marks
 
 log = logging.getLogger(__name__)
@@ -33,13 +33,8 @@ class _Head(msgspec.Struct, frozen=True):
 def save(directory: Path, marks: Marks) -> None:
     """Write the marks atomically; raises ``OSError``, the old file stays then."""
     path = directory / FILE_NAME
-    temporary = path.with_name(path.name + ".new")
     file_ = _File(version=VERSION, next_number=marks.next_number, marks=marks.marks)
-    with open(temporary, "wb") as file:
-        file.write(msgspec.json.encode(file_))
-        file.flush()
-        os.fdatasync(file.fileno())
-    temporary.replace(path)
+    whole_file.put(path, msgspec.json.encode(file_))
 
 
 def load(directory: Path) -> Marks:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from vedette import whole_file
 from vedette.api import Incident
 
 log = logging.getLogger(__name__)
@@ -47,12 +47,7 @@ def load_learned(directory: Path) -> dict[str, object]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".new")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fdatasync(file.fileno())
-    temporary.replace(path)
+    whole_file.put(path, data)
 
 
 def _read(path: Path, what: str, kind: type[Kept]) -> Kept | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from vedette import whole_file
 from vedette.api import Collector, Item, NoConfig, Sample, updown
 from vedette.sentences import amount
 
@@ -86,10 +87,7 @@ def changes(before: Inventory | None, after: Inventory) -> tuple[str, ...]:
 
 def save(directory: Path, sent: Sent) -> None:
     """Write what was sent; raises ``OSError``."""
-    path = directory / FILE_NAME
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_bytes(msgspec.json.encode(sent))
-    temporary.replace(path)
+    whole_file.put(directory / FILE_NAME, msgspec.json.encode(sent))
 
 
 def load(directory: Path) -> Sent | None:

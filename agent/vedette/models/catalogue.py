@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from vedette import whole_file
 from vedette.models import sealed
 from vedette.models.history import NOTHING, Anchor, Entry, Event, History, entries
 from vedette.models.state import MAGIC
@@ -58,7 +59,7 @@ class Catalogue:
             self._follow(entry)
         for path in self.directory.iterdir():
             is_state = path.suffix == STATE and path.stem not in self.versions
-            if is_state or path.suffix == sealed.UNFINISHED:
+            if is_state or path.suffix == whole_file.UNFINISHED:
                 path.unlink(missing_ok=True)
 
     def of(self, detector: str) -> list[Version]:
@@ -158,7 +159,7 @@ class Catalogue:
         last = self.history.last
         snapshot = _Snapshot(last.seq, last.hash, self._numbers, tuple(self.versions.values()))
         try:
-            sealed.put(self.directory / SNAPSHOT, msgspec.json.encode(snapshot))
+            whole_file.put(self.directory / SNAPSHOT, msgspec.json.encode(snapshot))
         except OSError as error:  # the history has it all
             log.warning("versions cannot be saved reason=%s", error.strerror)
 

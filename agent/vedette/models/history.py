@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from vedette.models import sealed
+from vedette import whole_file
 from vedette.models.version import Version
 
 FILE = "history.jsonl"
@@ -159,7 +159,7 @@ class History:
         finally:
             os.close(descriptor)
         if is_new:
-            sealed.sync(self.directory)
+            whole_file.sync(self.directory)
 
     def _rotate(self, now_ns: int) -> None:
         path = self.directory / FILE
@@ -172,7 +172,7 @@ class History:
         path.replace(old)
         for surplus in _old_files(self.directory)[:-KEPT_FILES]:
             surplus.unlink(missing_ok=True)
-        sealed.sync(self.directory)
+        whole_file.sync(self.directory)
         self.append(now_ns, "continued", why=f"goes on from {old.name}")
 
 

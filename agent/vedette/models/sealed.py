@@ -1,7 +1,6 @@
-"""Write files that are whole or not there at all, and know damage when they are read.
+"""Keep arrays in files, and know damage when they are read.
 
-A file is written beside its place, synced, and renamed over it: whoever looks finds the old one or
-the new one. Arrays are a ``.npz`` (never a pickle) behind a line with the SHA-256 of all that
+Arrays are a ``.npz`` (never a pickle) behind a line with the SHA-256 of all that
 follows.
 """
 
@@ -9,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vedette import whole_file
+
 #: Nothing this program saves comes near this; anything larger is not its own.
 LARGEST = 256 << 20
-#: What files that are being written end in: a crash may leave one.
-UNFINISHED = ".new"
 
 _DIGEST = 64
 
@@ -30,33 +28,13 @@ class Damaged(ValueError):  # noqa: N818 - a state of the world, not a mistake
     """A file is not what was written."""
 
 
-def put(path: Path, content: bytes) -> None:
-    """Write a file atomically; raises ``OSError``, the old one stays then."""
-    temporary = path.with_name(path.name + UNFINISHED)
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fdatasync(file.fileno())
-    temporary.replace(path)
-    sync(path.parent)
-
-
-def sync(directory: Path) -> None:
-    """Make what was renamed, made or removed in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write(path: Path, magic: bytes, parts: Mapping[str, NDArray[Any]]) -> int:
     """Write arrays; return the bytes of the file. ``magic`` says what it is, with a newline."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **dict(parts))
     body = buffer.getvalue()
     head = magic + hashlib.sha256(body).hexdigest().encode() + b"\n"
-    put(path, head + body)
+    whole_file.put(path, head + body)
     return len(head) + len(body)
 
 

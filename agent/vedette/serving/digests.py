@@ -21,6 +21,8 @@ from pathlib import Path
 
 import msgspec
 
+from vedette import whole_file
+
 log = logging.getLogger(__name__)
 
 FILE_NAME = "digests.json"
@@ -126,9 +128,7 @@ class Digests:
         path = self._directory / FILE_NAME
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(path.name + ".new")
-            temporary.write_bytes(msgspec.json.encode(known))
-            temporary.replace(path)
+            whole_file.put(path, msgspec.json.encode(known), mode=0o600)
         except OSError as error:
             log.warning("digests cannot be saved reason=%s", error.strerror)
 

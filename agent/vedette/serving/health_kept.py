@@ -8,11 +8,11 @@ the last minutes. What cannot be read is left out, with a line in the log: then 
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 
+from vedette import whole_file
 from vedette.serving.health_slo import Budget
 
 log = logging.getLogger(__name__)
@@ -80,12 +80,7 @@ class Keeper:
         body = msgspec.msgpack.encode(Kept(budgets=tuple(kept)))
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new = self._path.with_name(self._path.name + ".new")
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(body)
-                file.flush()
-                os.fdatasync(file.fileno())
-            new.replace(self._path)
+            whole_file.put(self._path, body, mode=0o600)
         except OSError as error:
             if not self._failing:
                 log.warning("error budgets are not kept file=%s reason=%s", self._path, error)

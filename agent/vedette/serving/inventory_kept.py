@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from vedette import whole_file
 from vedette.serving.inventory import Inventory
 
 log = logging.getLogger(__name__)
@@ -45,9 +46,7 @@ class Kept:
         path = self._directory / FILE_NAME
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(path.name + ".new")
-            temporary.write_bytes(body)
-            temporary.replace(path)
+            whole_file.put(path, body, mode=0o600)
             self._written = body
         except OSError as error:
             log.warning("inventories cannot be saved reason=%s", error.strerror)

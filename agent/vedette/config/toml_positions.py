@@ -20,11 +20,11 @@ __all__ = ["Path", "positions"]
 Path = tuple[str | int, ...]
 
 _BLANK = re.compile(r"[ \t]*")
-_FILL = re.compile(r"(?:[ \t\n]++|#[^\n]*+)*+")
-_STRING = re.compile(  # possessive: linear in the length of the text
-    r'"""(?:[^\\"]++|\\[\s\S]|"{1,2}(?!"))*+"{3,5}'
-    r"|'''(?:[^']++|'{1,2}(?!'))*+'{3,5}"
-    r'|"(?:[^\\"\n]++|\\.)*+"'
+_FILL = re.compile(r"(?:[ \t\n]++|#[^\n]*+)*")
+_STRING = re.compile(  # linear: pieces are possessive (of groups, early 3.11 is wrong)
+    r'"""(?:[^\\"]++|\\[\s\S]|"{1,2}(?!"))*"{3,5}'
+    r"|'''(?:[^']++|'{1,2}(?!'))*'{3,5}"
+    r'|"(?:[^\\"\n]++|\\.)*"'
     r"|'[^'\n]*+'"
 )
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")

@@ -110,6 +110,31 @@ def test_a_finding_opens_after_its_confirmation_and_says_since_when() -> None:
     assert finding.severity == "info"
 
 
+def test_what_is_told_is_the_reading_that_was_outside_though_it_is_back_within() -> None:
+    drive = Drive(Fixed(None)).calm()
+    series: list[Series | None] = [LEVEL.series("a")]
+
+    def opened(*values: float) -> FindingChange:
+        for score in (60.0, 60.0):
+            drive.tick += 1
+            time = np.arange(drive.tick - len(values) + 1, drive.tick + 1) * S
+            window = Window(time, np.array([values], dtype=np.float32), series, 1)
+            changes = drive.decider.step(
+                drive.detector, np.array([score], dtype=np.float32), window, {}
+            )
+        drive.decider = Decider()
+        return changes[0]
+
+    spike = opened(0.15, 0.9, 0.3, 0.15, 0.16).finding
+    assert spike.observed == pytest.approx(0.9)
+    assert spike.since_ns == (drive.tick - 3) * S
+    dip = opened(NAN, 0.15, 0.01, 0.15).finding
+    assert (dip.observed, dip.since_ns) == (pytest.approx(0.01), (drive.tick - 1) * S)
+    assert opened(0.9, 0.3).finding.observed == pytest.approx(0.3)
+    within = opened(0.12, 0.15, NAN, 0.16).finding
+    assert (within.observed, within.since_ns) == (pytest.approx(0.16), (drive.tick - 1) * S)
+
+
 def test_one_reading_in_between_does_not_break_a_run_and_two_do() -> None:
     drive = Drive().calm()
     for score in (60, 60, 1, 60, 60):

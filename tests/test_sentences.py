@@ -215,3 +215,16 @@ def test_a_model_server_that_is_silent_is_named_by_what_and_where() -> None:
     found = finding(silence, 20.0, "warning", low=math.nan, high=15.0, text="it does not answer")
     told = sentences.sentence(found, [], "model", TWO_PM, None, UTC)
     assert told.startswith("Model server vllm on 127.0.0.1:8000 does not answer (20 s) since")
+
+
+def test_what_is_within_its_band_is_neither_high_nor_low() -> None:
+    series = gauge("test.depth", "{item}", "Items.", ("queue",)).series("a")
+    said = [
+        sentences.sentence(finding(series, value), [], "queue", TWO_PM, None, UTC)
+        for value in (0.05, 0.5, 0.01)
+    ]
+    assert [one.split("; ")[0] for one in said] == [
+        "test.depth (a) changes unusually (0.05 item) since 14:02:10",
+        "test.depth (a) is unusually high (0.5 item) since 14:02:10",
+        "test.depth (a) is unusually low (0.01 item) since 14:02:10",
+    ]

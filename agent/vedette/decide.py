@@ -27,13 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.alarm_budget import HIGHEST, AlarmBudget
-from vedette.api import Detector, Finding, Head, Severity, Window
+from vedette.api import Detector, Evidence, Finding, Head, Severity, Window
 from vedette.judgement import ALL, Judgement, Rows
 
 _NOT_RAISED = np.ones(0, dtype=np.float32)
 
 #: Readings between looks at the budget.
 BUDGET_EVERY = 60
+#: What is told of a finding may be up to so many readings old: one that is confirmed later, or of a
+#: score that is held, may open when the series is back where it usually is.
+FURTHEST = 10
 
 
 class FindingChange(msgspec.Struct, frozen=True):
@@ -258,12 +261,12 @@ class Decider:
             if series is None:
                 continue
             evidence = detector.explain(window, state, row)
-            observed = float(window.values[row, -1])
+            observed, at = _observed(window, row, evidence)
             score = float(judgement.scores[row])
             finding = Finding(
                 series=series,
                 detector=judgement.head.name,
-                since_ns=int(judgement.strange_since[row]),
+                since_ns=min(int(judgement.strange_since[row]), at),
                 last_ns=int(window.time[-1]),
                 severity=_severity(detector, score),
                 p=float(judgement.p(np.array([row]))[0]),
@@ -298,6 +301,22 @@ def _continued(
         p=min(finding.p, p),
         severity=worse(finding.severity, _severity(detector, score)),
     )
+
+
+def _observed(window: Window, row: int, expected: Evidence) -> tuple[float, int]:
+    """Return the reading that a new finding is about, and when it was (Unix ns).
+
+    The newest; if that is within the band, the one furthest outside of the last few.
+    """
+    newest, now = float(window.values[row, -1]), int(window.time[-1])
+    if not expected.low <= newest <= expected.high:
+        return newest, now
+    values = window.values[row, -FURTHEST:].astype(np.float64)
+    beyond = np.fmax(values - expected.high, expected.low - values)
+    if not np.fmax.reduce(beyond) > 0:
+        return newest, now
+    furthest = int(np.nanargmax(beyond))
+    return float(values[furthest]), int(window.time[-FURTHEST:][furthest])
 
 
 def _further(finding: Finding, observed: float) -> float:

@@ -273,6 +273,8 @@ def _what(finding: Finding, past: bool) -> str:
     if instrument.name == "system.network.io":
         rest = ", ".join(series.values[1:])
         return f"Traffic of network interface {subject} {be} unusual ({rest} {value})"
+    if finding.low <= finding.observed <= finding.high:
+        return f"{named(series)} {'changed' if past else 'changes'} unusually ({value})"
     side = "low" if finding.observed < finding.low else "high"
     return f"{named(series)} {be} unusually {side} ({value})"
 

@@ -52,7 +52,19 @@ def test_what_names_a_thing_of_the_incident_comes_first_and_the_agent_last() -> 
         event(300, "restart", "nginx.service", "nginx"),
     )
     assert texts(events, names=("nginx",)) == "nginx near agent"
-    assert texts(events, names=("apache",)) == "near nginx agent"
+    assert texts(events, names=("apache",)) == "near agent"
+
+
+def test_what_was_done_to_something_else_is_a_cause_for_a_shorter_time() -> None:
+    events = noted(event(180, "restart", "nginx.service", "nginx"), event(181, "restart", "b", "b"))
+    assert texts(events, names=("apache",)) == "nginx"
+    events = noted(
+        event(400, "deploy", "127.0.0.1:8000", "own"),
+        event(60, "deploy", "127.0.0.1:9000", "behind it"),
+        event(61, "deploy", "127.0.0.1:7000", "another"),
+    )
+    assert texts(events, ("model",), ("vllm", "127.0.0.1:8000")) == "own behind it"
+    assert texts(events, ("model", "cpu"), ("vllm",)) == "behind it another"
 
 
 def test_a_kernel_message_is_named_where_it_concerns_the_family_alone() -> None:

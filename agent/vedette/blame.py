@@ -79,6 +79,7 @@ class Blame:
     def _causes(self, case: Case, named: Sequence[Suspect]) -> list[Suspect]:
         onset = case.onset_ns
         things = [place.entity.name for place in case.places if place.entity.name]
+        things += [place.endpoint for place in case.places if place.endpoint]
         things += [one.name for one in named]
         found = self.events.before(onset, [place.family for place in case.places], things)
         return [

@@ -3,8 +3,10 @@
 A unit restarted, a new version of a program, a changed configuration, a kernel message: an event is
 a possible cause of an incident when it was at most ``BEFORE_NS`` before its onset, or ``AFTER_NS``
 after it, for a series read every 10 s turns strange later than it is told of. Of those the ones
-that name a thing of the incident come first, then the nearest. Pure; at most ``MAX_EVENTS`` events
-of the newest ``KEPT_NS``.
+that name a thing of the incident come first, then the nearest. What was done to something else is
+one for ``OTHERS_NS`` only, and what was done to one model server is none of the trouble of another
+but for ``SHORTLY_NS``, as of the gateway before it. Pure; at most ``MAX_EVENTS`` events of the
+newest ``KEPT_NS``.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from vedette.entities import KERNEL_KINDS, SAME_FAMILY
 
 BEFORE_NS = 600_000_000_000
 AFTER_NS = 30_000_000_000
+OTHERS_NS = 180_000_000_000
 MAX_EVENTS = 200
 KEPT_NS = 3_600_000_000_000
 MAX_CAUSES = 3
@@ -27,6 +30,8 @@ SHORTLY_NS = 60_000_000_000
 MAX_TEXT = 200
 #: What a log said, or that it fell silent.
 _SAID = frozenset({"log", "silence"})
+#: What is matched to the families that it can be the cause in.
+_FITTED = frozenset({"kernel", "gpu", *_SAID})
 #: Families in which it shows what was done to a GPU.
 _BY_GPU = frozenset({"gpu", "hardware", "model"})
 #: What is a cause only for want of a better one: it changes what the agent sees, not the host.
@@ -69,7 +74,7 @@ class Events:
         near = [
             one
             for one in self._events
-            if -AFTER_NS <= onset_ns - one.time_ns <= BEFORE_NS
+            if -AFTER_NS <= onset_ns - one.time_ns <= _long(one, families, names)
             and _may_concern(one, families, names)
         ]
         near.sort(key=lambda one: _rank(one, onset_ns, names))
@@ -102,9 +107,15 @@ def clause(event: Suspect, onset_ns: int) -> str:
     return f"{round(past / 60e9)} min after {event.text}"
 
 
+def _long(event: Event, families: Collection[str], names: Collection[str]) -> int:
+    """Return for how long an event may be the cause of what begins in some families."""
+    if not event.entity or event.kind in _FITTED or _names(event, names):
+        return BEFORE_NS
+    return SHORTLY_NS if event.kind == "deploy" and set(families) == {"model"} else OTHERS_NS
+
+
 def _rank(event: Event, onset_ns: int, names: Collection[str]) -> tuple[bool, bool, int]:
-    named = bool(event.entity) and any(_is_named(event.entity, name) for name in names)
-    return event.kind == _LAST, not named, abs(onset_ns - event.time_ns)
+    return event.kind == _LAST, not _names(event, names), abs(onset_ns - event.time_ns)
 
 
 def _may_concern(event: Event, families: Collection[str], names: Collection[str]) -> bool:
@@ -113,13 +124,18 @@ def _may_concern(event: Event, families: Collection[str], names: Collection[str]
     What a log says tells of its writer, and of what a finding of that log was joined with.
     """
     if event.kind in _SAID:
-        return "log" in families or any(_is_named(event.entity, name) for name in names)
+        return "log" in families or _names(event, names)
     if event.kind == "gpu":
         return not _BY_GPU.isdisjoint(families)
     if event.kind != "kernel" or event.entity not in KERNEL_KINDS:
         return True
     told = {"kernel", *KERNEL_KINDS[event.entity].split()}
     return any(SAME_FAMILY.get(family, family) in told for family in families)
+
+
+def _names(event: Event, names: Collection[str]) -> bool:
+    """Say whether an event happened to one of the things named."""
+    return bool(event.entity) and any(_is_named(event.entity, name) for name in names)
 
 
 def _is_named(entity: str, name: str) -> bool:

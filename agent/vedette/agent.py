@@ -25,7 +25,7 @@ import msgspec
 
 from vedette import announcements, assembly, frugal, identity, own_log
 from vedette._version import __version__
-from vedette.api import Host, Problem
+from vedette.api import GpuUses, Host, Problem
 from vedette.config import Config, bootstrap, load
 from vedette.control import ControlError, ControlServer
 from vedette.correlate import Correlator, IncidentChange
@@ -123,6 +123,7 @@ class Agent:
         self.machine = identity.machine_id()
         self.identity = identity.identify(directory, self.machine)
         self.manager = ServiceManager()
+        self.gpu_uses = GpuUses()
         self.started = time.monotonic()
         self.stopping = False
         self._cpu = (time.monotonic(), time.process_time())
@@ -305,7 +306,9 @@ class Agent:
         metrics = ModelMetrics(lambda: self.models.view)
         return Lanes(
             [
-                *assembly.assignments(self.config, self.registry, self.host, self.directory),
+                *assembly.assignments(
+                    self.config, self.registry, self.host, self.gpu_uses, self.directory
+                ),
                 Assignment(inventory, max(inventory.interval_s // base_s, 1) * base_s),
                 Assignment(metrics, max(metrics.interval_s // base_s, 1) * base_s),
             ],

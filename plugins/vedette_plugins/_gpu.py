@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from vedette.api import Instrument, Sample, Series, Unavailable, counter, gauge, updown
-from vedette_plugins._procfs import Choice, KernelFile, numbers, printable
+from vedette_plugins._procfs import Choice, KernelFile, beginning, first_number, listed, printable
 
 MHZ = 1e6
 #: Bounds of what a working GPU can report; beyond them the driver had no value, or a wrong one.
@@ -246,7 +246,7 @@ class Source:
         self.series = series
         self.scale = scale
         self.most = most
-        self.parse = parse or number
+        self.parse = parse or first_number
         self.share = share
 
     def read(self) -> Iterator[Sample]:
@@ -272,7 +272,7 @@ def temperatures(card: Card) -> Iterator[Source]:
         if label in seen or len(seen) == PLACES_MAX:
             continue
         seen.add(label)
-        critical = number(text(path.replace("_input", "_crit")).encode()) or 0
+        critical = first_number(text(path.replace("_input", "_crit")).encode()) or 0
         share = None
         if 20_000 <= critical <= 150_000:
             share = (HEAT.series(card.id, card.name, label), critical * 1e-3)
@@ -293,29 +293,9 @@ def sensors(hwmon: str, kind: str, what: str) -> Iterator[tuple[str, str]]:
             yield path, line(f"{hwmon}/{kind}{index}_label") or f"{kind}{index}"
 
 
-def number(raw: bytes) -> int | None:
-    """Return the whole number a text begins with; None when it begins with none."""
-    found = numbers(raw.split(None, 1)[:1])
-    return found[0] if found else None
-
-
-def raw(path: str, most: int = 1024) -> bytes:
-    """Return what a small file begins with; empty without one."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, most)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
-
-
 def text(path: str) -> str:
     """Return the text of a small file as it may be shown, lines kept; empty without one."""
-    return "\n".join(printable(one) for one in raw(path).split(b"\n"))
+    return "\n".join(printable(one) for one in beginning(path).split(b"\n"))
 
 
 def line(path: str) -> str:
@@ -326,12 +306,3 @@ def line(path: str) -> str:
 def _hwmon(base: str) -> str:
     found = [name for name in listed(base) if name.startswith("hwmon")]
     return f"{base}/{found[0]}" if found else ""
-
-
-def listed(base: str) -> list[str]:
-    """Return the names in a folder, in order; none when it cannot be listed."""
-    try:
-        with os.scandir(base) as entries:
-            return sorted(entry.name for entry in entries)
-    except OSError:
-        return []

@@ -22,13 +22,11 @@ from vedette_plugins._gpu import (
     GpuConfig,
     Source,
     existing,
-    listed,
-    number,
     sensors,
     text,
 )
 from vedette_plugins._gpu_users import Users
-from vedette_plugins._procfs import number_after, numbers
+from vedette_plugins._procfs import first_number, listed, number_after, numbers
 
 MISSING = "no GPU with the driver amdgpu on this host"
 #: A GPU with less memory of its own is an APU.
@@ -113,7 +111,7 @@ class AmdGpu(Collector):
 
     def _device(self, card: Card) -> Iterator[Source]:
         base, own = f"{card.folder}/device", (card.id, card.name)
-        total = number(text(f"{base}/mem_info_vram_total").encode()) or 0
+        total = first_number(text(f"{base}/mem_info_vram_total").encode()) or 0
         full = self.memory_utilization if total >= LEAST_MEMORY else self.carved_utilization
         share = (full.series(*own), float(total)) if total else None
         general = self.utilization.series(*own, "general")

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from vedette.api import Collector, GpuUse, Sample, Unavailable, hookimpl
 from vedette_plugins import _gpu
 from vedette_plugins._drm_clients import Clients
-from vedette_plugins._gpu import Card, Cards, GpuConfig, Source, existing, listed, number, sensors
+from vedette_plugins._gpu import Card, Cards, GpuConfig, Source, existing, sensors
 from vedette_plugins._gpu_users import Users
-from vedette_plugins._procfs import KernelFile
+from vedette_plugins._procfs import KernelFile, first_number, listed
 
 MISSING = "no GPU with the driver i915 or xe on this host"
 #: Tiles of one card that are read; the largest has two with two GTs each.
@@ -48,7 +48,7 @@ class Tile:
         """Return the share of the time it was awake since the reading before; None: unknown."""
         before, self._before = self._before, None
         try:
-            asleep = number(self._file.read(folder))
+            asleep = first_number(self._file.read(folder))
         except (OSError, Unavailable):
             return None
         # A GPU that may not sleep has a count that stays at zero; it says nothing of its load.

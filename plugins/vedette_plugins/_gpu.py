@@ -197,8 +197,8 @@ class Cards:
         self._cards: list[Card] = []
         self._readings = 0
 
-    def look(self, sys: str) -> list[Card]:
-        """Return the cards there are now, as they are found."""
+    def look(self, sys: str) -> None:
+        """Find the cards there are now; raises ``Unavailable`` when there is none."""
         self.close()
         base = f"{sys}/class/drm"
         names = [name for name in listed(base) if name[:4] == "card" and name[4:].isdecimal()]
@@ -208,13 +208,18 @@ class Cards:
             if card.driver in self._drivers and self._choice.verdict(card.id) is not False:
                 found.setdefault(card.id, card)
         self._cards = list(found.values())
-        return self._cards
+        self._require()
 
     def known(self, sys: str) -> list[Card]:
-        """Return the cards to read now; those just found have no sources yet."""
-        if self._readings % LOOK_EVERY == 0:
-            self.look(sys)
+        """Return the cards to read now; those just found have no sources yet.
+
+        Raises ``Unavailable`` when there is none.
+        """
+        is_due = self._readings % LOOK_EVERY == 0
         self._readings += 1
+        if is_due:
+            self.look(sys)
+        self._require()
         return self._cards
 
     def close(self) -> None:
@@ -222,6 +227,10 @@ class Cards:
         for card in self._cards:
             card.close()
         self._cards = []
+
+    def _require(self) -> None:
+        if not self._cards:
+            raise Unavailable(f"no GPU with the driver {' or '.join(self._drivers)} on this host")
 
 
 class Source:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from vedette import feedback_desk, feedback_store, incident_store
+from vedette import errand, feedback_store, incident_store
 from vedette.api import Incident, Strength
 from vedette.cli import main
 from vedette.control import ControlServer
@@ -241,7 +241,7 @@ def test_a_wish_that_came_too_late_is_withdrawn(
     agent: Agent, capsys: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting: list[Any] = []
-    monkeypatch.setattr(feedback_desk, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(errand, "PATIENCE_S", 0.01)
     monkeypatch.setattr(agent.pipeline, "submit", waiting.append)
     assert agent.run("ack", "last") == 2
     assert "the pipeline is busy; nothing was done" in capsys.readouterr().err

@@ -149,14 +149,18 @@ def test_a_damaged_file_is_left_out_and_said(
 def test_a_full_disk_costs_the_hour_and_no_more(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     kept, _ = filled(tmp_path, 30)
     kept.directory.write_text("in the way")
     kept.flush()
-    assert "cannot be kept" in caplog.text
+    kept.fold(START + 35 * MINUTE, np.ones(5, dtype=np.float32), all_series(5))
+    kept.flush()
+    assert caplog.text.count("readings cannot be kept") == 1
     kept.directory.unlink()
     kept.fold(START + 40 * MINUTE, np.ones(5, dtype=np.float32), all_series(5))
     kept.flush()
     assert [len(one.time) for one in kept.chunks()] == [1]
+    assert caplog.messages[-1] == "readings are kept again"
 
 
 def test_two_thousand_series_cost_less_than_ten_kib_a_minute(tmp_path: Path) -> None:

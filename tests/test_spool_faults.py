@@ -118,7 +118,7 @@ def abandon(spool: Spool) -> None:
     for fd in (spool._lock_fd, spool._journal._writer, spool._journal._file._fd):
         with contextlib.suppress(OSError):
             os.close(fd)
-    for cursor in spool._cursors.values():
+    for cursor in spool._destinations._cursors.values():
         with contextlib.suppress(OSError):
             os.close(cursor._file._fd)
 

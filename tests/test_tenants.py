@@ -124,9 +124,10 @@ def test_all_collectors_of_an_agent_know_who_uses_the_gpus_and_others_do_not(
     registry = discover(plugins_dir=tmp_path / "none")
     config, _ = load(path, registry)
     assert config is not None
-    made = [one.collector for _ in range(2) for one in assignments(config, registry, Host())]
+    uses = GpuUses()
+    made = [one.collector for _ in range(2) for one in assignments(config, registry, Host(), uses)]
     assert {"nvidia", "model_servers"} <= {one.name for one in made}
-    assert len({id(one.gpu_uses) for one in made}) == 1
+    assert {id(one.gpu_uses) for one in made} == {id(uses)}
     alone = [Staged(Staged.Config()) for _ in range(2)]
     assert len({id(one.gpu_uses) for one in (*alone, made[0])}) == 3
 

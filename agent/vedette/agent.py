@@ -25,7 +25,7 @@ import msgspec
 
 from vedette import announcements, assembly, frugal, identity, own_log
 from vedette._version import __version__
-from vedette.api import Host, Problem
+from vedette.api import GpuUses, Host, Problem
 from vedette.config import Config, bootstrap, load
 from vedette.control import ControlError, ControlServer
 from vedette.correlate import Correlator, IncidentChange
@@ -41,12 +41,11 @@ from vedette.service import ServiceManager
 from vedette.settings import Settings
 from vedette.ship import Shipper
 from vedette.spool import Spool, SpoolError
+from vedette.status_desk import Now, StatusDesk
 from vedette.table import SeriesTable
 
 log = logging.getLogger(__name__)
 
-#: The pipeline counts as stuck when it showed no progress for so long; its tick is a second.
-STUCK_AFTER_S = 30.0
 #: Within 5 s everything is flushed and ended: what each part may take of it.
 LANES_STOP_S, PIPELINE_STOP_S, DRAIN_S = 1.0, 1.5, 1.5
 #: Ticks kept in the ring: evidence reaches from 2 minutes before an onset to 8 after it, and the
@@ -123,10 +122,8 @@ class Agent:
         self.machine = identity.machine_id()
         self.identity = identity.identify(directory, self.machine)
         self.manager = ServiceManager()
-        self.started = time.monotonic()
+        self.gpu_uses = GpuUses()
         self.stopping = False
-        self._cpu = (time.monotonic(), time.process_time())
-        self._cpu_share = 0.0
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._reload = False
         self.spool = Spool(
@@ -166,15 +163,13 @@ class Agent:
             lifecycle=self.models,
         )
         self.lanes = self._make_lanes()
+        self.status = StatusDesk(self.identity.id, directory, self.pipeline, self.spool, self._now)
         self.control = ControlServer(
             directory,
             {
                 "feedback": FeedbackDesk(self.pipeline, time.time_ns).handle,
-                "status": self._status,
-                "incidents": self._incidents,
-                "incident": self._incident,
-                "collector": self._ask_collector,
                 "model": ModelDesk(self.models, self.pipeline.submit).handle,
+                **self.status.verbs(),
             },
         )
 
@@ -219,10 +214,8 @@ class Agent:
             if self._reload:
                 self._reload = False
                 self.reload()
-            if time.monotonic() - self.pipeline.beat < STUCK_AFTER_S:
-                view = self.pipeline.view
-                text = f"STATUS={view.series} series, {self._open_incidents(view)} open incidents"
-                self.manager.notify("WATCHDOG=1", text)
+            if not self.status.is_stuck:
+                self.manager.notify("WATCHDOG=1", f"STATUS={self.status.headline}")
 
     def stop(self) -> None:
         """End every part: sources first, then what flushes, then what sends."""
@@ -305,7 +298,9 @@ class Agent:
         metrics = ModelMetrics(lambda: self.models.view)
         return Lanes(
             [
-                *assembly.assignments(self.config, self.registry, self.host, self.directory),
+                *assembly.assignments(
+                    self.config, self.registry, self.host, self.gpu_uses, self.directory
+                ),
                 Assignment(inventory, max(inventory.interval_s // base_s, 1) * base_s),
                 Assignment(metrics, max(metrics.interval_s // base_s, 1) * base_s),
             ],
@@ -322,10 +317,16 @@ class Agent:
         # Only spreads retries over the fleet: nothing secret depends on it.
         return Shipper(self.spool, outputs, random=random.Random())  # noqa: S311
 
-    # A reload replaces shipper and lanes: the pipeline must always reach those of now.
+    # A reload replaces shipper and lanes: all others must always reach those of now.
+
+    def _now(self) -> Now:
+        return Now(self.config, self.lanes, self.shipper, self.stopping)
 
     def _shipped(self) -> None:
         self.shipper.wake()
+
+    def _heartbeat(self, view: View) -> Mapping[str, Any]:
+        return self.status.heartbeat(view)
 
     def _look_after(self) -> None:
         self.lanes.look_after()  # others after a reload
@@ -363,141 +364,3 @@ class Agent:
             time.time_ns(), inventory.items, inventory.digest, changes
         )
         self.pipeline.submit(lambda: self.pipeline.reporter.say([event]))
-
-    # ------------------------------------------------------------ what others are told
-
-    @staticmethod
-    def _open_incidents(view: View) -> int:
-        return sum(1 for incident in view.incidents if incident.state == "open")
-
-    def _health(self, view: View) -> tuple[str, ...]:
-        """Return what is wrong with the agent itself, in words; empty when nothing is."""
-        reasons = [
-            f"collector {one.name} is {one.state}: {one.reason}"
-            for one in self.lanes.status()
-            if one.state in ("failing", "stuck")
-        ]
-        reasons += [
-            f"destination {one.name} is failing: {one.reason}"
-            for one in self.shipper.status()
-            if one.state == "failing"
-        ]
-        if view.unsaved:
-            reasons.append("the spool cannot be written")
-        if time.monotonic() - self.pipeline.beat > STUCK_AFTER_S:
-            reasons.append("the pipeline makes no progress")
-        return tuple(reasons)
-
-    def _cost(self) -> tuple[float, int]:
-        """Return the share of one core used since the last look (at least 5 s ago), and RSS."""
-        now, used = time.monotonic(), time.process_time()
-        since, before = self._cpu
-        if now - since >= 5.0:
-            self._cpu_share = (used - before) / (now - since)
-            self._cpu = (now, used)
-        try:
-            with open("/proc/self/statm", "rb") as file:
-                pages = int(file.read().split()[1])
-        except OSError:
-            pages = 0
-        return self._cpu_share, pages * os.sysconf("SC_PAGE_SIZE")
-
-    def _heartbeat(self, view: View) -> Mapping[str, Any]:
-        reasons = self._health(view)
-        cpu_share, rss = self._cost()
-        backlogs = [self.spool.backlog(name) for name in output_names(self.config)]
-        return {
-            "vedette.version": __version__,
-            "vedette.health": "degraded" if reasons else "ok",
-            "vedette.health.reasons": list(reasons),
-            "vedette.uptime": round(time.monotonic() - self.started, 1),
-            "vedette.stopping": self.stopping,
-            "vedette.interval": float(self.config.agent.interval),
-            "vedette.series": view.series,
-            "vedette.learning": round(view.learning, 3),
-            "vedette.collectors": {one.name: one.state for one in self.lanes.status()},
-            "vedette.spool.batches": sum(one.batches for one in backlogs),
-            "vedette.spool.bytes": sum(one.bytes for one in backlogs),
-            "vedette.dropped": view.dropped + self.spool.counters().dropped,
-            "vedette.incidents.open": self._open_incidents(view),
-            "vedette.config.digest": self.config.digest,
-            "vedette.cpu": round(cpu_share, 5),
-            "vedette.rss": rss,
-            "os.description": _os_description(),
-            "host.cpu.count": os.cpu_count() or 0,
-            "host.memory.total": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        }
-
-    def _status(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        view = self.pipeline.view
-        reasons = self._health(view)
-        cpu_share, rss = self._cost()
-        return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "agent": self.identity.id,
-            "epoch": self.spool.epoch,
-            "uptime_s": round(time.monotonic() - self.started, 1),
-            "health": "degraded" if reasons else "ok",
-            "reasons": reasons,
-            "config": self.config.path,
-            "config_digest": self.config.digest,
-            "state_dir": str(self.directory),
-            "series": view.series,
-            "learning": view.learning,
-            "findings": view.findings,
-            "tick_cost_s": view.tick_cost_s,
-            "dropped": {
-                "frames": view.frames_dropped,
-                "samples": view.samples_refused,
-                "findings": view.findings_dropped,
-                "reports": view.reports_dropped,
-            },
-            "errors": view.errors,
-            "collectors": msgspec.to_builtins(self.lanes.status()),
-            "destinations": msgspec.to_builtins(self.shipper.status()),
-            "spool": msgspec.to_builtins(self.spool.counters()),
-            "incidents_open": self._open_incidents(view),
-            "cpu_share": cpu_share,
-            "cost": msgspec.to_builtins(self.lanes.cost()),
-            "rss_bytes": rss,
-        }
-
-    def _incidents(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        everything = bool(request.get("all", False))
-        return {
-            "mutes": len(self.pipeline.word.marks.mutes(time.time_ns())),
-            "incidents": [
-                msgspec.to_builtins(one)
-                for one in self.pipeline.view.incidents
-                if everything or one.state == "open"
-            ],
-        }
-
-    def _ask_collector(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        name, question = str(request.get("collector", "")), str(request.get("question", ""))
-        try:
-            return self.lanes.answer(name, question, request)
-        except LookupError as error:
-            raise ControlError(str(error.args[0] if error.args else error)) from None
-
-    def _incident(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        wanted = str(request.get("id", ""))
-        for incident in self.pipeline.view.incidents:
-            if incident.id == wanted:
-                return {"incident": msgspec.to_builtins(incident)}
-        raise ControlError(
-            f"no incident has the id {wanted!r}", "List them with `vedette incidents list --all`."
-        )
-
-
-def output_names(config: Config) -> tuple[str, ...]:
-    """Return the ids of the enabled outputs."""
-    return tuple(one.id for one in config.outputs if one.enabled)
-
-
-def _os_description() -> str:
-    try:
-        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.platform())
-    except OSError:
-        return platform.platform()

@@ -25,15 +25,17 @@ if TYPE_CHECKING:
     from vedette.registry import Registry
 
 
-#: Collectors that a new configuration starts have to know what those tell that go on.
-_GPU_USES = GpuUses()
-
-
 def assignments(
-    config: Config, registry: Registry, host: Host, state_dir: Path | None = None
+    config: Config,
+    registry: Registry,
+    host: Host,
+    gpu_uses: GpuUses,
+    state_dir: Path | None = None,
 ) -> tuple[Assignment, ...]:
-    """Return the enabled collectors, and how each is to be run; they may keep things below
-    ``state_dir``.
+    """Return the enabled collectors, and how each is to be run.
+
+    They tell each other through ``gpu_uses``, the same for a new configuration: its collectors have
+    to know what those tell that go on. They may keep things below ``state_dir``.
     """
     made = []
     for component in config.collectors:
@@ -44,7 +46,7 @@ def assignments(
         if collector is None:
             continue
         collector.host = host
-        collector.gpu_uses = _GPU_USES
+        collector.gpu_uses = gpu_uses
         if state_dir is not None:
             collector.state_dir = str(state_dir / "collectors" / component.id)
         made.append(

@@ -27,6 +27,7 @@ from vedette.means import Means
 from vedette.operator_word import OperatorWord
 from vedette.settings import Settings
 from vedette.table import Expired, SeriesTable
+from vedette.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,12 @@ class Detection:
         self._began = False
         self._saved_at = monotonic()
         self._save_every_s = SAVE_EVERY_S
+        self._saving = Trouble(
+            log,
+            "learned state cannot be saved",
+            "learned state is saved again",
+            level=logging.ERROR,
+        )
         self._warm: list[models.Warm] = []
         if lifecycle is not None:
             lifecycle.bind(
@@ -289,7 +296,9 @@ class Detection:
             if self.lifecycle is not None:
                 self.lifecycle.save(self._wall_ns())
         except (OSError, models.ModelError) as error:
-            log.error("learned state cannot be saved reason=%s", error)
+            self._saving.met(error)
+        else:
+            self._saving.over()
 
     def _versions(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Return the digest of the configuration each champion runs under, and its version."""

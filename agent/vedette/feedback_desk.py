@@ -1,8 +1,7 @@
 """Take the operator's word at the control socket and carry it to the pipeline's thread.
 
 One verb, ``feedback``, with an ``action``. The control thread only hands the wish over and waits;
-what it does, it does between two ticks, on the thread that owns everything. A wish that could not
-be looked at in time is withdrawn, so that a command that reported failure never takes effect later.
+what it does, it does between two ticks, on the thread that owns everything.
 """
 
 from __future__ import annotations
@@ -10,12 +9,11 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Protocol
 
 import msgspec
 
+from vedette import errand
 from vedette.api import Incident, Series, VerdictWord
 from vedette.control import ControlError
 from vedette.correlate import Correlator
@@ -33,9 +31,6 @@ from vedette.operator_word import OperatorWord
 from vedette.table import SeriesTable
 
 log = logging.getLogger(__name__)
-
-#: How long the pipeline may be busy; who asks waits 5 s.
-PATIENCE_S = 3.0
 
 
 class Judge(msgspec.Struct, frozen=True, tag_field="action", tag="judge"):
@@ -122,23 +117,8 @@ class FeedbackDesk:
             wish = msgspec.convert(request, Wish)
         except msgspec.ValidationError as error:
             raise ControlError(f"not understood: {error}") from None
-        future: Future[Mapping[str, Any]] = Future()
-
-        def act() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(self.answer(wish))
-            except Exception as error:  # noqa: BLE001 - told to who asked, below
-                future.set_exception(error)
-
-        self._owner.submit(act)
         try:
-            return future.result(PATIENCE_S)
-        except FutureTimeoutError:
-            if future.cancel():
-                raise ControlError("the pipeline is busy; nothing was done, try again") from None
-            return future.result(PATIENCE_S)
+            return errand.run(self._owner.submit, lambda: self.answer(wish))
         except FeedbackError as error:
             raise ControlError(str(error)) from None
         except OSError as error:

@@ -21,6 +21,7 @@ import msgspec
 from vedette import whole_file
 from vedette.api import Collector, Item, NoConfig, Sample, updown
 from vedette.sentences import amount
+from vedette.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +138,7 @@ class InventoryTask(Collector):
         self._calls = -1
         self._sent: Sent | None = None
         self._counts: Mapping[str, int] = {}
+        self._writing = Trouble(log, "inventory cannot be saved", "inventory is saved again")
 
     def probe(self) -> None:
         """Take up what an earlier run sent."""
@@ -160,11 +162,8 @@ class InventoryTask(Collector):
             if is_same and 0 <= now - before.sent_ns < RESEND_NS:
                 return
         self._tell(inventory, changes(before.inventory if before else None, inventory))
-        self._sent = Sent(inventory, now)
-        try:
-            save(self._directory, self._sent)
-        except OSError as error:
-            log.warning("inventory cannot be saved reason=%s", error.strerror)
+        sent = self._sent = Sent(inventory, now)
+        self._writing.attempt(lambda: save(self._directory, sent))
 
 
 def _clean(item: Any) -> Item | None:

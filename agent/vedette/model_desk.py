@@ -1,25 +1,19 @@
 """Answer for the models at the control socket: tell how they are, carry wishes to the pipeline.
 
 One verb, ``model``, with an ``action``. To look takes nothing but the view; what is to be done is
-done on the pipeline's thread, between two ticks, while the control thread waits. A wish that could
-not be looked at in time is withdrawn, so that a command that reported failure never takes effect
-later.
+done on the pipeline's thread, between two ticks, while the control thread waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 import msgspec
 
+from vedette import errand
 from vedette.control import ControlError
 from vedette.models import Data, Lifecycle, ModelError
-
-#: How long the pipeline may be busy; who asks waits 5 s.
-PATIENCE_S = 3.0
 
 
 class Look(msgspec.Struct, frozen=True, tag_field="action", tag="list"):
@@ -81,29 +75,10 @@ class ModelDesk:
             raise ControlError(f"not understood: {error}") from None
         if isinstance(wish, Look):
             return {"models": msgspec.to_builtins(self._models.view)}
-        future: Future[str] = Future()
-
-        def act() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(self._do(wish))
-            except Exception as error:  # noqa: BLE001 - told to who asked, below
-                future.set_exception(error)
-
-        self._submit(act)
         try:
-            return {"id": self._result(future)}
+            return {"id": errand.run(self._submit, lambda: self._do(wish))}
         except ModelError as error:
             raise ControlError(f"{error}. {error.remedy}".removesuffix(". ")) from None
-
-    def _result(self, future: Future[str]) -> str:
-        try:
-            return future.result(PATIENCE_S)
-        except FutureTimeoutError:
-            if future.cancel():
-                raise ControlError("the pipeline is busy; nothing was done, try again") from None
-            return future.result(PATIENCE_S)
 
     def _do(self, wish: Train | TakeIn | Try | Promote | RollBack) -> str:
         """Do what is wished, on the pipeline's thread; return the id of the version it is about."""

@@ -22,6 +22,7 @@ from vedette.distributions import Distributions
 from vedette.spool import SpoolError
 from vedette.summarise import Summariser
 from vedette.table import SeriesTable
+from vedette.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,12 @@ class Reporter:
         self._gone: list[Series] = []
         self._records: list[Record] = []
         self._unsaved: deque[Entry] = deque(maxlen=UNSAVED_MAX)
-        self._failing = False
+        self._appending = Trouble(
+            log,
+            "spool state=failing, reports wait in memory",
+            "spool state=ok",
+            level=logging.ERROR,
+        )
 
     @property
     def unsaved(self) -> int:
@@ -191,15 +197,11 @@ class Reporter:
         try:
             self._spool.append(waiting)
         except SpoolError as error:
-            if not self._failing:
-                log.error("spool state=failing, reports wait in memory reason=%s", error)
-            self._failing = True
+            self._appending.met(error)
             if len(waiting) > UNSAVED_MAX:
                 self.dropped += len(waiting) - UNSAVED_MAX
                 self._summariser.resend()
             self._unsaved.extend(waiting)
             return
-        if self._failing:
-            self._failing = False
-            log.info("spool state=ok")
+        self._appending.over()
         self._shipped()

@@ -18,6 +18,7 @@ from vedette.correlate import Correlator, IncidentChange
 from vedette.operator_word import OperatorWord
 from vedette.reporter import Reporter
 from vedette.table import SeriesTable
+from vedette.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,9 @@ class Telling:
         self._reporter = reporter
         self._directory = directory
         self._notify = notify
+        self._saving = Trouble(
+            log, "incidents cannot be saved", "incidents are saved again", level=logging.ERROR
+        )
 
     def restore(self, now_ns: int) -> None:
         """Take up the incidents of an earlier run."""
@@ -84,12 +88,11 @@ class Telling:
 
     def save(self, *, learned: bool = True) -> None:
         """Save the incidents, and what turned strange together."""
-        if self._directory is None:
-            return
-        try:
-            incident_store.save(self._directory, self._correlator.incidents)
-            if learned:
-                together = self._correlator.together.export()
-                incident_store.save_learned(self._directory, together)
-        except OSError as error:
-            log.error("incidents cannot be saved reason=%s", error)
+        directory = self._directory
+        if directory is not None:
+            self._saving.attempt(lambda: self._write(directory, learned=learned))
+
+    def _write(self, directory: Path, *, learned: bool) -> None:
+        incident_store.save(directory, self._correlator.incidents)
+        if learned:
+            incident_store.save_learned(directory, self._correlator.together.export())

@@ -6,31 +6,25 @@ or cannot be read is a missing value, not an error.
 
 from __future__ import annotations
 
-import os
-
-from vedette_plugins._procfs import LONGEST_TEXT, numbers, printable
-
-#: sysfs hands out a page at most.
-PAGE = 4096
+from vedette_plugins._procfs import (
+    LONGEST_TEXT,
+    beginning,
+    beginning_if_any,
+    first_number,
+    listed,
+    printable,
+)
 
 
 def attribute(path: str) -> bytes | None:
     """Return the text without the white space around it; None when it cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.read(descriptor, PAGE).strip()
-        finally:
-            os.close(descriptor)
-    except OSError:
-        return None
+    text = beginning_if_any(path)
+    return text.strip() if text is not None else None
 
 
 def number(path: str) -> int | None:
     """Return the number that is the file's first word; None when there is none."""
-    text = attribute(path)
-    values = numbers(text.split(None, 1)[:1]) if text else None
-    return values[0] if values else None
+    return first_number(beginning(path))
 
 
 def word(path: str) -> str:
@@ -43,9 +37,8 @@ def names(folder: str, prefix: str = "") -> list[str]:
 
     Left out is what could not be shown as it is, which no kernel makes.
     """
-    try:
-        with os.scandir(folder) as entries:
-            found = [entry.name for entry in entries if entry.name.startswith(prefix)]
-    except OSError:
-        return []
-    return sorted(name for name in found if name.isprintable() and len(name) <= LONGEST_TEXT)
+    return [
+        name
+        for name in listed(folder)
+        if name.startswith(prefix) and name.isprintable() and len(name) <= LONGEST_TEXT
+    ]

@@ -14,8 +14,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from vedette_plugins._gpu import LOOK_EVERY, listed, raw
-from vedette_plugins._procfs import numbers
+from vedette_plugins._gpu import LOOK_EVERY
+from vedette_plugins._procfs import beginning, listed, numbers
 
 PROCESSES_MAX, DESCRIPTORS_MAX, FILES_MAX = 20_000, 1_024, 4_096
 #: A card has some ten engines and regions with five keys each.
@@ -46,7 +46,7 @@ class Clients:
         held: Held = {}
         seen: set[tuple[str, str]] = set()
         for pid, descriptor in self._files:
-            told = _told(raw(f"{proc}/{pid}/fdinfo/{descriptor}", FDINFO_MAX))
+            told = _told(beginning(f"{proc}/{pid}/fdinfo/{descriptor}", FDINFO_MAX))
             gpu, client = told.get("drm-pdev", ""), told.get("drm-client-id", "")
             if not gpu or not client or (gpu, client) in seen:
                 continue

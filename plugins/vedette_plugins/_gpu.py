@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from vedette.api import Instrument, Sample, Series, Unavailable, counter, gauge, updown
-from vedette_plugins._procfs import Choice, KernelFile, numbers, printable
+from vedette_plugins._procfs import Choice, KernelFile, beginning, first_number, listed, printable
 
 MHZ = 1e6
 #: Bounds of what a working GPU can report; beyond them the driver had no value, or a wrong one.
@@ -197,8 +197,8 @@ class Cards:
         self._cards: list[Card] = []
         self._readings = 0
 
-    def look(self, sys: str) -> list[Card]:
-        """Return the cards there are now, as they are found."""
+    def look(self, sys: str) -> None:
+        """Find the cards there are now; raises ``Unavailable`` when there is none."""
         self.close()
         base = f"{sys}/class/drm"
         names = [name for name in listed(base) if name[:4] == "card" and name[4:].isdecimal()]
@@ -208,13 +208,18 @@ class Cards:
             if card.driver in self._drivers and self._choice.verdict(card.id) is not False:
                 found.setdefault(card.id, card)
         self._cards = list(found.values())
-        return self._cards
+        self._require()
 
     def known(self, sys: str) -> list[Card]:
-        """Return the cards to read now; those just found have no sources yet."""
-        if self._readings % LOOK_EVERY == 0:
-            self.look(sys)
+        """Return the cards to read now; those just found have no sources yet.
+
+        Raises ``Unavailable`` when there is none.
+        """
+        is_due = self._readings % LOOK_EVERY == 0
         self._readings += 1
+        if is_due:
+            self.look(sys)
+        self._require()
         return self._cards
 
     def close(self) -> None:
@@ -222,6 +227,10 @@ class Cards:
         for card in self._cards:
             card.close()
         self._cards = []
+
+    def _require(self) -> None:
+        if not self._cards:
+            raise Unavailable(f"no GPU with the driver {' or '.join(self._drivers)} on this host")
 
 
 class Source:
@@ -246,7 +255,7 @@ class Source:
         self.series = series
         self.scale = scale
         self.most = most
-        self.parse = parse or number
+        self.parse = parse or first_number
         self.share = share
 
     def read(self) -> Iterator[Sample]:
@@ -272,7 +281,7 @@ def temperatures(card: Card) -> Iterator[Source]:
         if label in seen or len(seen) == PLACES_MAX:
             continue
         seen.add(label)
-        critical = number(text(path.replace("_input", "_crit")).encode()) or 0
+        critical = first_number(text(path.replace("_input", "_crit")).encode()) or 0
         share = None
         if 20_000 <= critical <= 150_000:
             share = (HEAT.series(card.id, card.name, label), critical * 1e-3)
@@ -293,29 +302,9 @@ def sensors(hwmon: str, kind: str, what: str) -> Iterator[tuple[str, str]]:
             yield path, line(f"{hwmon}/{kind}{index}_label") or f"{kind}{index}"
 
 
-def number(raw: bytes) -> int | None:
-    """Return the whole number a text begins with; None when it begins with none."""
-    found = numbers(raw.split(None, 1)[:1])
-    return found[0] if found else None
-
-
-def raw(path: str, most: int = 1024) -> bytes:
-    """Return what a small file begins with; empty without one."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, most)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
-
-
 def text(path: str) -> str:
     """Return the text of a small file as it may be shown, lines kept; empty without one."""
-    return "\n".join(printable(one) for one in raw(path).split(b"\n"))
+    return "\n".join(printable(one) for one in beginning(path).split(b"\n"))
 
 
 def line(path: str) -> str:
@@ -326,12 +315,3 @@ def line(path: str) -> str:
 def _hwmon(base: str) -> str:
     found = [name for name in listed(base) if name.startswith("hwmon")]
     return f"{base}/{found[0]}" if found else ""
-
-
-def listed(base: str) -> list[str]:
-    """Return the names in a folder, in order; none when it cannot be listed."""
-    try:
-        with os.scandir(base) as entries:
-            return sorted(entry.name for entry in entries)
-    except OSError:
-        return []

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from vedette.api import Host, Sample
 from vedette_plugins._cgroup_tree import Group, recognise
 from vedette_plugins._containers import SHORT_ID, Names
-from vedette_plugins._gpu import PROCESS_MEMORY, line, raw
-from vedette_plugins._procfs import printable
+from vedette_plugins._gpu import PROCESS_MEMORY, line
+from vedette_plugins._procfs import beginning, printable
 
 #: Users told of one GPU; the others are added up as one of this name.
 TOLD_MAX = 16
@@ -88,7 +88,7 @@ class Users:
 
 def _seen(proc: str, pid: int) -> _Seen:
     name = line(f"{proc}/{pid}/comm") or "process"
-    said = raw(f"{proc}/{pid}/cgroup", CGROUP_MAX)
+    said = beginning(f"{proc}/{pid}/cgroup", CGROUP_MAX)
     return _Seen(name, group_of(said.decode("utf-8", "replace")))
 
 

@@ -6,8 +6,8 @@ ID. Anybody may read both, so processes of other users and of containers are tol
 
 from __future__ import annotations
 
-from vedette_plugins._gpu import GPUS_MAX, listed, number, raw
-from vedette_plugins._procfs import number_after
+from vedette_plugins._gpu import GPUS_MAX
+from vedette_plugins._procfs import beginning, first_number, listed, number_after
 
 PROCESSES_MAX = 4_096
 #: CPUs are nodes as well.
@@ -26,7 +26,7 @@ def held(sys: str) -> Held:
     addresses = _addresses(f"{base}/topology/nodes") if pids else {}
     for pid in pids:
         for identity, address in addresses.items():
-            octets = number(raw(f"{base}/proc/{pid}/vram_{identity}")) or 0
+            octets = first_number(beginning(f"{base}/proc/{pid}/vram_{identity}")) or 0
             if 0 < octets <= _MOST:
                 found.setdefault(address, {})[int(pid)] = octets
     return found
@@ -36,10 +36,10 @@ def _addresses(nodes: str) -> dict[int, str]:
     """Return the PCI address of each GPU by KFD's number for it."""
     found: dict[int, str] = {}
     for node in listed(nodes)[:NODES_MAX]:
-        identity = number(raw(f"{nodes}/{node}/gpu_id"))
+        identity = first_number(beginning(f"{nodes}/{node}/gpu_id"))
         if not identity:
             continue  # a CPU
-        said = b"\n" + raw(f"{nodes}/{node}/properties", PROPERTIES_MAX)
+        said = b"\n" + beginning(f"{nodes}/{node}/properties", PROPERTIES_MAX)
         place = number_after(said, b"\nlocation_id ")
         domain = number_after(said, b"\ndomain ") or 0
         if place is not None:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from vedette.api import Sample, Unavailable
-from vedette_plugins._gpu import GPUS_MAX, MOST_WATTS, listed, text
-from vedette_plugins._procfs import printable
+from vedette_plugins._gpu import GPUS_MAX, MOST_WATTS, text
+from vedette_plugins._procfs import listed, printable
 
 #: Codes of nvml.h, part of its binary interface.
 UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION = 1, 2, 3, 4

@@ -15,10 +15,8 @@ from typing import NamedTuple
 import msgspec
 
 from vedette_plugins._process_table import Changes, Process, reaped
-from vedette_plugins._procfs import number_after, numbers
+from vedette_plugins._procfs import beginning, first_number, number_after
 
-#: /proc/PID/io and /proc/PID/limits are far shorter; of a command line no more is looked at.
-LONGEST = 4096
 #: Descriptors counted one by one at most, where the kernel does not tell their number.
 COUNTED = 20_000
 #: Scans after which a limit is read again though it is far.
@@ -35,17 +33,8 @@ def resident_pages(proc: str, pid: int) -> int | None:
     What /proc/PID/stat says leaves out what Linux 6.2 and later have not added up yet, up to some
     pages per CPU: much on a large host, for a small process.
     """
-    try:
-        descriptor = os.open(f"{proc}/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        values = numbers(os.read(descriptor, LONGEST).split(None, 2)[1:2])
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    return values[0] if values else None
+    pages = beginning(f"{proc}/{pid}/statm").split(None, 1)[1:]
+    return first_number(pages[0]) if pages else None
 
 
 class Octets(NamedTuple):
@@ -175,35 +164,21 @@ def octets_moved(proc: str, pid: int) -> Octets | None:
 
     Those of its reaped children are part of them.
     """
-    text = b"\n" + read_text(f"{proc}/{pid}/io")
+    text = b"\n" + beginning(f"{proc}/{pid}/io")
     read, written = number_after(text, b"\nread_bytes:"), number_after(text, b"\nwrite_bytes:")
     return None if read is None or written is None else Octets(read, written)
 
 
 def file_limit(proc: str, pid: int) -> int | None:
     """Return the soft limit of open files; None when there is none, or it is not readable."""
-    text = b"\n" + read_text(f"{proc}/{pid}/limits")
+    text = b"\n" + beginning(f"{proc}/{pid}/limits")
     begin = text.find(_OPEN_FILES)
     words = text[begin + len(_OPEN_FILES) :].split(None, 1) if begin >= 0 else []
-    values = numbers(words[:1])
-    return values[0] if values and values[0] else None
+    limit = first_number(words[0]) if words else None
+    return limit or None
 
 
 def command_line(proc: str, pid: int) -> str:
-    """Return the command line, its arguments with a space between; empty when there is none."""
-    text = read_text(f"{proc}/{pid}/cmdline").rstrip(b"\0 ").replace(b"\0", b" ")
-    return text.decode("utf-8", "replace")
-
-
-def read_text(path: str) -> bytes:
-    """Return the beginning of a small file; empty when it cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, LONGEST)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
+    """Return a command line's first page, arguments with a space between; empty without one."""
+    text = beginning(f"{proc}/{pid}/cmdline").rstrip(b"\0 ")
+    return text.replace(b"\0", b" ").decode("utf-8", "replace")

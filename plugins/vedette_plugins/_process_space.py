@@ -17,9 +17,8 @@ import stat
 from collections.abc import Mapping, Sequence
 from itertools import chain, islice
 
-from vedette_plugins._process_details import read_text
 from vedette_plugins._process_table import Process
-from vedette_plugins._procfs import number_after, numbers
+from vedette_plugins._procfs import beginning, number_after, numbers
 
 #: Processes looked at when somebody asks and otherwise, and open files of each.
 PROCESSES, FILES = (64, 8), (128, 24)
@@ -121,7 +120,7 @@ def open_sizes(
     for name in names:
         if (pid, name) in dull:
             continue
-        if not _is_written(b"\n" + read_text(f"{proc}/{pid}/fdinfo/{name}"), local):
+        if not _is_written(b"\n" + beginning(f"{proc}/{pid}/fdinfo/{name}"), local):
             dull.add((pid, name))
             continue
         try:

@@ -1,8 +1,8 @@
 """Read the kernel's text files: kept open, read whole, parsed without trust.
 
 Collectors of this package read /proc many times a minute, so a file is opened once and read with
-``pread`` from its start; and what they read may be garbled (a fixture, a container's own /proc),
-so a number is taken only when it is one.
+``pread`` from its start (what is read seldom, with ``beginning``); and what they read may be
+garbled (a fixture, a container's own /proc), so a number is taken only when it is one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from vedette.api import Unavailable
 
 T = TypeVar("T")
 
+#: sysfs hands out a page at most.
+PAGE = 4096
+#: What is read whole without knowing its size: in such pieces, and so many of them.
+PIECE, PIECES_MAX = 64 * 1024, 64
 #: First read; /proc/stat of a host with 64 cores fits.
 CHUNK = 16 * 1024
 #: No kernel file read here is near this; what is larger is refused.
@@ -112,6 +116,48 @@ class Choice:
         return found
 
 
+def beginning(path: str, most: int = PAGE) -> bytes:
+    """Return what a file begins with, opened and closed again; empty when it cannot be read."""
+    return beginning_if_any(path, most) or b""
+
+
+def beginning_if_any(path: str, most: int = PAGE) -> bytes | None:
+    """Return what a file begins with, opened and closed again; None when it cannot be read."""
+    try:
+        # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, most)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def whole(path: str) -> bytes:
+    """Return the content of a file, as far as it is no larger than expected; empty without one."""
+    parts: list[bytes] = []
+    try:
+        with open(path, "rb", buffering=0) as file:
+            # In pieces: the kernel allocates what a sysctl is asked for.
+            while len(parts) < PIECES_MAX and (part := file.read(PIECE)):
+                parts.append(part)
+    except OSError:
+        return b""
+    return b"".join(parts)
+
+
+def listed(folder: str) -> list[str]:
+    """Return the names in a folder, in order; none when it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries)
+    except OSError:
+        return []
+
+
 def numbers(fields: Sequence[bytes]) -> list[int] | None:
     """Return the fields as counters; None when any is not one or there is none."""
     try:
@@ -121,6 +167,12 @@ def numbers(fields: Sequence[bytes]) -> list[int] | None:
     if not values or min(values) < 0 or max(values) >= WIDEST:
         return None
     return values
+
+
+def first_number(text: bytes) -> int | None:
+    """Return the number that a text's first word is; None when it is none."""
+    values = numbers(text.split(None, 1)[:1])
+    return values[0] if values else None
 
 
 def picker(places: Sequence[int]) -> Callable[[Sequence[T]], tuple[T, ...]]:
@@ -147,9 +199,7 @@ def number_after(text: bytes, key: bytes) -> int | None:
         return None
     begin = found + len(key)
     end = text.find(b"\n", begin)
-    words = text[begin : end if end >= 0 else len(text)].split(None, 1)
-    values = numbers(words[:1])
-    return values[0] if values else None
+    return first_number(text[begin : end if end >= 0 else len(text)])
 
 
 def printable(raw: bytes, longest: int = LONGEST_TEXT) -> str:

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from vedette.api import Collector, GpuUse, Sample, Unavailable, hookimpl, updown
+from vedette.api import Collector, GpuUse, Sample, hookimpl, updown
 from vedette_plugins import _gpu, _kfd
 from vedette_plugins._drm_clients import Clients
 from vedette_plugins._gpu import (
@@ -22,15 +22,12 @@ from vedette_plugins._gpu import (
     GpuConfig,
     Source,
     existing,
-    listed,
-    number,
     sensors,
     text,
 )
 from vedette_plugins._gpu_users import Users
-from vedette_plugins._procfs import number_after, numbers
+from vedette_plugins._procfs import first_number, listed, number_after, numbers
 
-MISSING = "no GPU with the driver amdgpu on this host"
 #: A GPU with less memory of its own is an APU.
 LEAST_MEMORY = 2 << 30
 #: Speed of a lane by generation of PCI Express.
@@ -88,13 +85,10 @@ class AmdGpu(Collector):
         self._counts: dict[str, list[Sample]] = {}
 
     def probe(self) -> None:
-        if not self._cards.look(self.host.sys):
-            raise Unavailable(MISSING)
+        self._cards.look(self.host.sys)
 
     def collect(self) -> Iterator[Sample]:
         cards = self._cards.known(self.host.sys)
-        if not cards:
-            raise Unavailable(MISSING)
         yield self.count(len(cards), "AMD")
         for card in cards:
             if card.sleeps:
@@ -113,7 +107,7 @@ class AmdGpu(Collector):
 
     def _device(self, card: Card) -> Iterator[Source]:
         base, own = f"{card.folder}/device", (card.id, card.name)
-        total = number(text(f"{base}/mem_info_vram_total").encode()) or 0
+        total = first_number(text(f"{base}/mem_info_vram_total").encode()) or 0
         full = self.memory_utilization if total >= LEAST_MEMORY else self.carved_utilization
         share = (full.series(*own), float(total)) if total else None
         general = self.utilization.series(*own, "general")

@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Meta
 
 from vedette.api import Collector, Sample, Unavailable, counter, gauge, hookimpl
-from vedette_plugins._procfs import numbers
+from vedette_plugins._attributes import number
+from vedette_plugins._procfs import beginning
 
 #: Frequencies read at one tick for the mean.
 SAMPLED = 64
@@ -109,7 +110,7 @@ class CpuFrequency(Collector):
 
     def collect(self) -> Iterator[Sample]:
         self._until_listed -= 1
-        if self._until_listed <= 0 or read(f"{self._base}/online") != self._online:
+        if self._until_listed <= 0 or beginning(f"{self._base}/online") != self._online:
             self.probe()
         yield from self._frequencies()
         for scope in SCOPES:
@@ -129,7 +130,7 @@ class CpuFrequency(Collector):
             self._turn += 1
         found: list[float] = []
         for cpu in chosen:
-            value = read_number(f"{self._base}/cpu{cpu}/{CURRENT}")
+            value = number(f"{self._base}/cpu{cpu}/{CURRENT}")
             if value is None or not 0 < value <= FASTEST:
                 continue
             found.append(value * KHZ)
@@ -148,7 +149,7 @@ class CpuFrequency(Collector):
         total = self._totals.get(scope)
         first = total is None
         for cpu in self._heated.get(scope, ()):
-            count = read_number(f"{self._base}/cpu{cpu}/thermal_throttle/{scope}_throttle_count")
+            count = number(f"{self._base}/cpu{cpu}/thermal_throttle/{scope}_throttle_count")
             if count is None:
                 continue
             before = self._counts.get((scope, cpu), 0 if first else count)
@@ -173,33 +174,13 @@ class CpuFrequency(Collector):
             folder = f"{self._base}/cpu{cpu}"
             if not os.path.exists(f"{folder}/thermal_throttle"):
                 continue
-            package = read_number(f"{folder}/topology/physical_package_id")
-            core = read_number(f"{folder}/topology/core_id")
+            package = number(f"{folder}/topology/physical_package_id")
+            core = number(f"{folder}/topology/core_id")
             owners["package"].setdefault((package,), cpu)
             owners["core"].setdefault((package, core), cpu)
         self._heated = {scope: sorted(found.values()) for scope, found in owners.items()}
-        self._online = read(f"{self._base}/online")
+        self._online = beginning(f"{self._base}/online")
         self._until_listed = LIST_EVERY
-
-
-def read(path: str) -> bytes:
-    """Return a small file's text; empty when it cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, 4096)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
-
-
-def read_number(path: str) -> int | None:
-    """Return the number a file holds; None when it holds none."""
-    values = numbers(read(path).split(None, 1)[:1])
-    return values[0] if values else None
 
 
 @hookimpl

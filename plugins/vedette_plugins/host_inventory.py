@@ -10,20 +10,16 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from vedette.api import Host, Item, hookimpl
-from vedette_plugins._procfs import number_after, printable
+from vedette_plugins._attributes import names, number
+from vedette_plugins._listeners import programs, sockets
+from vedette_plugins._procfs import number_after, printable, whole
 
 #: Of each kind; what is more is left out.
 DISKS_MAX, INTERFACES_MAX, GPUS_MAX, SERVICES_MAX = 64, 64, 32, 100
-#: Processes looked through for who listens.
-PROCESSES_MAX = 5000
-FILES_MAX = 2000
-PIECE, PIECES_MAX = 64 * 1024, 64
 KIB, SECTOR = 1024, 512
-#: State of a listening socket in /proc/net/tcp.
-LISTEN = b"0A"
 #: What the firmware of a virtual machine says, and whose it is: cloud providers by the names of
 #: OpenTelemetry's ``cloud.provider``, else hypervisors.
 CLOUDS = (
@@ -335,89 +331,6 @@ def services(host: Host) -> Iterator[Item]:
         yield Item("service", program, {"ports": shown, "local_only": not is_open[program]})
 
 
-def sockets(host: Host) -> dict[str, tuple[int, bool]]:
-    """Return port, and whether only this host reaches it, of each listening socket by inode.
-
-    Ports from which the kernel takes those of outgoing connections are left out: who listens there
-    did not choose the port, and it is another one after each start.
-    """
-    low = whole(f"{host.proc}/sys/net/ipv4/ip_local_port_range").split()[:1]
-    first_passing = int(low[0]) if low and low[0].isdigit() else 1 << 16
-    owner = "self" if host.root == "/" else "1"
-    found: dict[str, tuple[int, bool]] = {}
-    for name in ("tcp", "tcp6"):
-        for line in whole(f"{host.proc}/{owner}/net/{name}").split(b"\n")[1:]:
-            fields = line.split(None, 10)
-            if len(fields) < 10 or fields[3] != LISTEN:
-                continue
-            address, _, port = fields[1].partition(b":")
-            try:
-                number = int(port, 16)
-            except ValueError:
-                continue
-            if number < first_passing:
-                found[printable(fields[9])] = (number, is_loopback(address))
-    return found
-
-
-def is_loopback(address: bytes) -> bool:
-    """Say whether an address of /proc/net/tcp is one of 127.0.0.0/8, ::1 or ::ffff:127.*.
-
-    Each group of four bytes is written in the machine's own order.
-    """
-    if len(address) == 8:
-        return address.endswith(b"7F")
-    is_one = address == b"0" * 24 + b"01000000"
-    return is_one or (address[16:24] == b"FFFF0000" and address.endswith(b"7F"))
-
-
-def programs(host: Host, wanted: Collection[str]) -> dict[str, str]:
-    """Return the name of the program that holds each socket, as far as this user may see it."""
-    found: dict[str, str] = {}
-    pids = [name for name in names(host.proc) if name.isdecimal()]
-    for pid in pids[:PROCESSES_MAX]:
-        if len(found) == len(wanted):
-            break
-        folder = f"{host.proc}/{pid}/fd"
-        for descriptor in names(folder)[:FILES_MAX]:
-            try:
-                target = os.readlink(f"{folder}/{descriptor}")  # noqa: PTH115 - thousands of them
-            except OSError:
-                continue
-            inode = target[8:-1] if target.startswith("socket:[") else ""
-            if inode in wanted and inode not in found:
-                found[inode] = read(f"{host.proc}/{pid}/comm") or "unknown"
-    return found
-
-
-def names(folder: str) -> list[str]:
-    """Return the names in a folder, in order; none when it cannot be listed."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries)
-    except OSError:
-        return []
-
-
-def whole(path: str) -> bytes:
-    """Return the content of a file, as far as it is no larger than expected; empty without one."""
-    parts: list[bytes] = []
-    try:
-        with open(path, "rb", buffering=0) as file:
-            # In pieces: the kernel allocates what a sysctl is asked for.
-            while len(parts) < PIECES_MAX and (part := file.read(PIECE)):
-                parts.append(part)
-    except OSError:
-        return b""
-    return b"".join(parts)
-
-
 def read(path: str) -> str:
     """Return the first line of a small file as it may be shown; empty when there is none."""
     return printable(whole(path)[:1024].partition(b"\n")[0].strip(), 200)
-
-
-def number(path: str) -> int | None:
-    """Return the number in a small file; None when there is none."""
-    text = read(path)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None

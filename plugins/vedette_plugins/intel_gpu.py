@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterator
 from vedette.api import Collector, GpuUse, Sample, Unavailable, hookimpl
 from vedette_plugins import _gpu
 from vedette_plugins._drm_clients import Clients
-from vedette_plugins._gpu import Card, Cards, GpuConfig, Source, existing, listed, number, sensors
+from vedette_plugins._gpu import Card, Cards, GpuConfig, Source, existing, sensors
 from vedette_plugins._gpu_users import Users
-from vedette_plugins._procfs import KernelFile
+from vedette_plugins._procfs import KernelFile, first_number, listed
 
-MISSING = "no GPU with the driver i915 or xe on this host"
 #: Tiles of one card that are read; the largest has two with two GTs each.
 TILES_MAX = 8
 #: What the drivers call the reasons for a lower clock, and what they are called here.
@@ -48,7 +47,7 @@ class Tile:
         """Return the share of the time it was awake since the reading before; None: unknown."""
         before, self._before = self._before, None
         try:
-            asleep = number(self._file.read(folder))
+            asleep = first_number(self._file.read(folder))
         except (OSError, Unavailable):
             return None
         # A GPU that may not sleep has a count that stays at zero; it says nothing of its load.
@@ -91,13 +90,10 @@ class IntelGpu(Collector):
         self._tiles: dict[str, dict[str, Tile]] = {}
 
     def probe(self) -> None:
-        if not self._cards.look(self.host.sys):
-            raise Unavailable(MISSING)
+        self._cards.look(self.host.sys)
 
     def collect(self) -> Iterator[Sample]:
         cards = self._cards.known(self.host.sys)
-        if not cards:
-            raise Unavailable(MISSING)
         yield self.count(len(cards), "Intel")
         joules: dict[str, float] = {}
         awake = [card for card in cards if not card.sleeps]

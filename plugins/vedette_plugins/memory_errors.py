@@ -16,11 +16,9 @@ import msgspec
 from msgspec import Meta
 
 from vedette.api import Collector, Sample, Unavailable, counter, hookimpl
-from vedette_plugins._procfs import numbers, printable
+from vedette_plugins._attributes import number, word
 
 FOLDER = "devices/system/edac/mc"
-#: Length of a number or a label in /sys, with room to spare.
-CHUNK = 256
 #: Controllers read; the largest machines have some dozens.
 CONTROLLERS_MAX = 128
 _TYPES = (("ce", "corrected"), ("ue", "uncorrected"))
@@ -70,7 +68,7 @@ class MemoryErrors(Collector):
         for controller in self._controllers():
             folder = f"{base}/{controller}"
             for prefix, kind in _TYPES:
-                count = number_in(f"{folder}/{prefix}_count")
+                count = number(f"{folder}/{prefix}_count")
                 if count is not None:
                     yield self.errors(count, "memory", controller, kind)
             if self.config.max_modules:
@@ -84,14 +82,14 @@ class MemoryErrors(Collector):
 
     def _unknown(self, folder: str, controller: str) -> Iterator[Sample]:
         for prefix, kind in _TYPES:
-            count = number_in(f"{folder}/{prefix}_noinfo_count")
+            count = number(f"{folder}/{prefix}_noinfo_count")
             if count is not None:
                 yield self.module_errors(count, f"{controller}/unknown", "unknown", kind)
 
     def _module(self, folder: str, controller: str, module: str) -> Iterator[Sample]:
-        label = printable(content(f"{folder}/{module}/dimm_label").strip())
+        label = word(f"{folder}/{module}/dimm_label")
         for prefix, kind in _TYPES:
-            count = number_in(f"{folder}/{module}/dimm_{prefix}_count")
+            count = number(f"{folder}/{module}/dimm_{prefix}_count")
             if count is not None:
                 yield self.module_errors(count, f"{controller}/{module}", label, kind)
 
@@ -109,26 +107,6 @@ def numbered(folder: str, stems: tuple[str, ...]) -> list[str]:
     except OSError:
         return []
     return [name for _, _, name in sorted(found)]
-
-
-def content(path: str) -> bytes:
-    """Return the begin of a file; empty when it cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, CHUNK)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
-
-
-def number_in(path: str) -> int | None:
-    """Return the number a file holds; None when there is none."""
-    values = numbers(content(path).split(None, 1)[:1])
-    return values[0] if values else None
 
 
 @hookimpl

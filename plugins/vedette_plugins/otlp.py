@@ -1,16 +1,6 @@
 """Send batches to any OTLP/HTTP endpoint, or to ``vedette receive``.
 
-Each answer is judged by one question: could the same bytes be taken later? What points to the
-configuration or the network is kept and tried again; only what a server has called bad several
-times is given up. The specification forbids repeating most 4xx and 5xx answers, which loses data on
-an expired token; here that data waits.
-
-    2xx, empty or an OTLP answer            delivered (what the server rejected of it is counted)
-    2xx with a web page, or over 4 MiB      retry slowly: a captive portal or the wrong address
-    3xx, 401, 403, 404, 405, 407, 415, ...  retry slowly: configuration; redirects are not followed
-    408, 425, 429, 502, 503, 504, no answer retry, not before what Retry-After says
-    400, 413, 422                           three tries, then refused
-    500 and other 5xx                       five tries over a quarter of an hour, then refused
+What becomes of a batch by the answer is decided in ``_otlp_answer``.
 
 The time limit is for the whole attempt: a timer cuts the connection, because a timeout per read
 lets a server that drips bytes go on for ever. Only name resolution is outside of it (the resolver
@@ -25,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
-import logging
 import re
 import socket
 import ssl
@@ -34,8 +23,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -48,26 +35,15 @@ from vedette.api import (
     Secret,
     SendResult,
     Shipment,
-    Signal,
     Unavailable,
     hookimpl,
 )
+from vedette_plugins._otlp_answer import Answer, Judge
 
 if TYPE_CHECKING:
     import httpx
 
-log = logging.getLogger(__name__)
-
 ANSWER_MAX = 4 * 1024 * 1024
-#: Waits of the slow retries, by how many came in a row.
-SLOW_S = (60.0, 120.0, 240.0, 300.0)
-#: Waits between the tries of a batch the server calls bad, by status; then it is refused.
-BAD_REQUEST_S = (5.0, 10.0)
-SERVER_ERROR_S = (60.0, 120.0, 300.0, 300.0)
-
-_LATER = frozenset({408, 425, 429, 502, 503, 504})
-_BAD_REQUEST = frozenset({400, 413, 422})
-_NETWORK_LOGIN = 511
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OWN_HEADERS = frozenset(
     {
@@ -138,13 +114,14 @@ class Otlp(Output):
         super().__init__(config)
         self.config: OtlpConfig = config
         self.clock_ns: Callable[[], int] = time.time_ns
-        #: Points and records the server said it did not take although it took the request.
-        self.rejected = 0
         self._client: httpx.Client | None = None
         self._stream: Any = None  # of the newest connection, to be cut at the deadline
-        self._bad: tuple[tuple[str, int], int] = (("", 0), 0)
-        self._slow = 0
-        self._partial_logged = False
+        self._judge = Judge()
+
+    @property
+    def rejected(self) -> int:
+        """Points and records the server said it did not take although it took the request."""
+        return self._judge.rejected
 
     def send(self, shipment: Shipment) -> SendResult:
         """Try once, within ``timeout``."""
@@ -152,9 +129,9 @@ class Otlp(Output):
             headers = self._headers(shipment)
             client = self._connected_client()
         except Unavailable as error:
-            return self._slowly(str(error))
+            return self._judge.slowly(str(error))
         except OSError as error:
-            return self._slowly(f"ca_file: {error.strerror or 'not certificates'}")
+            return self._judge.slowly(f"ca_file: {error.strerror or 'not certificates'}")
         deadline = _Deadline(self, self.config.timeout)
         try:
             answer = self._post(client, shipment, headers, deadline)
@@ -169,7 +146,7 @@ class Otlp(Output):
             deadline.cancel()
         if deadline.expired:  # an answer without a length looks complete when it is cut
             return SendResult("retry", "timeout")
-        return self._judge(shipment, answer)
+        return self._judge.judge(shipment, answer, self.clock_ns())
 
     def close(self) -> None:
         """Let go of connections; safe twice."""
@@ -230,7 +207,7 @@ class Otlp(Output):
         shipment: Shipment,
         headers: Mapping[str, str],
         deadline: _Deadline,
-    ) -> _Answer:
+    ) -> Answer:
         with client.stream(
             "POST",
             f"{self.config.endpoint.rstrip('/')}/v1/{shipment.signal}",
@@ -252,57 +229,12 @@ class Otlp(Output):
                 body = None if size > ANSWER_MAX else b"".join(chunks)
             if body and response.headers.get("content-encoding", "").lower() == "gzip":
                 body = _gunzip(body)
-            return _Answer(
+            return Answer(
                 response.status_code,
                 response.headers.get("content-type", "").split(";")[0].strip().lower(),
                 response.headers.get("retry-after", ""),
                 body,
             )
-
-    # ------------------------------------------------------------ answer
-
-    def _judge(self, shipment: Shipment, answer: _Answer) -> SendResult:
-        status = answer.status
-        if 200 <= status < 300:
-            return self._accepted(shipment.signal, answer)
-        if status in _LATER:
-            wait = _retry_after(answer.retry_after, self.clock_ns())
-            return SendResult("retry", f"status {status}", wait)
-        if status in _BAD_REQUEST:
-            return self._bad_batch(shipment, status, BAD_REQUEST_S)
-        if status >= 500 and status != _NETWORK_LOGIN:
-            return self._bad_batch(shipment, status, SERVER_ERROR_S)
-        return self._slowly(f"status {status}")
-
-    def _accepted(self, signal: Signal, answer: _Answer) -> SendResult:
-        if answer.body is None:
-            return self._slowly("answer over 4 MiB")
-        if answer.content_type == "text/html":
-            return self._slowly("a web page")
-        if answer.body:
-            if answer.content_type not in ("", "application/x-protobuf", "application/json"):
-                return self._slowly("not an OTLP answer")
-            rejected, message = _partial_success(signal, answer)
-            if rejected or message:
-                self.rejected += rejected
-                if not self._partial_logged:
-                    self._partial_logged = True
-                    log.warning("otlp_rejected=%d message=%.200r", rejected, message)
-        self._slow = 0
-        return SendResult("delivered", f"status {answer.status}")
-
-    def _bad_batch(self, shipment: Shipment, status: int, waits: tuple[float, ...]) -> SendResult:
-        batch = (shipment.epoch, shipment.sequence)
-        tries = self._bad[1] + 1 if self._bad[0] == batch else 1
-        self._bad = (batch, tries)
-        if tries > len(waits):
-            return SendResult("refused", f"status {status}")
-        return SendResult("retry", f"status {status}", waits[tries - 1])
-
-    def _slowly(self, reason: str) -> SendResult:
-        wait = SLOW_S[min(self._slow, len(SLOW_S) - 1)]
-        self._slow += 1
-        return SendResult("retry", reason, wait)
 
 
 @hookimpl
@@ -323,15 +255,6 @@ def import_httpx() -> Any:
         if modules.get(blocked, httpx) is None:
             del modules[blocked]
     return httpx
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    """A server's answer; ``body`` is None when it was too long to read."""
-
-    status: int
-    content_type: str
-    retry_after: str
-    body: bytes | None
 
 
 class _Deadline:
@@ -397,52 +320,6 @@ def _gunzip(body: bytes) -> bytes | None:
     except zlib.error:
         return body
     return None if inflate.unconsumed_tail else plain
-
-
-def _partial_success(signal: Signal, answer: _Answer) -> tuple[int, str]:
-    """Return how much was rejected, and why; an answer that cannot be read rejects nothing."""
-    body = answer.body or b""
-    try:
-        if answer.content_type == "application/json":
-            return _partial_json(signal, body)
-        if signal == "metrics":
-            from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
-
-            metrics = metrics_service_pb2.ExportMetricsServiceResponse.FromString(body)
-            return (
-                metrics.partial_success.rejected_data_points,
-                metrics.partial_success.error_message,
-            )
-        from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
-
-        logs = logs_service_pb2.ExportLogsServiceResponse.FromString(body)
-        return logs.partial_success.rejected_log_records, logs.partial_success.error_message
-    except Exception as error:  # noqa: BLE001 - the protobuf library's error has no stable place
-        log.debug("otlp_answer=unreadable reason=%s", type(error).__name__)
-        return 0, ""
-
-
-def _partial_json(signal: Signal, body: bytes) -> tuple[int, str]:
-    answer = msgspec.json.decode(body)
-    partial = answer.get("partialSuccess") or {}
-    field = "rejectedDataPoints" if signal == "metrics" else "rejectedLogRecords"
-    return int(partial.get(field, 0)), str(partial.get("errorMessage", ""))
-
-
-def _retry_after(text: str, now_ns: int) -> float | None:
-    """Return the seconds a Retry-After header asks for; None when it says nothing usable."""
-    text = text.strip()
-    if not text:
-        return None
-    try:
-        return max(0.0, float(int(text[:12])))
-    except ValueError:
-        pass
-    try:
-        date = parsedate_to_datetime(text)
-        return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now_ns / 1e9)
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 def _no_answer(error: BaseException) -> str | None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from vedette.logs.positions import Position, Positions, Store
+from vedette.durable import Store
+from vedette.logs.positions import Position, Positions
 from vedette.logs.tail import Tail
 from vedette.logs.tail_settings import TailSettings
 

@@ -110,7 +110,7 @@ def test_what_would_make_the_kernel_walk_the_cache_is_not_read(
         opened.append(path.partition(f"{SET}/")[2])
         return open_(path, *rest)
 
-    monkeypatch.setattr("vedette_plugins._attributes.os.open", spy)
+    monkeypatch.setattr("vedette_plugins._procfs.os.open", spy)
     assert len(here.values()) == 2
     assert {"cache_available_percent", "cache0/io_errors"} <= set(opened)
     assert not set(opened) & set(costly)

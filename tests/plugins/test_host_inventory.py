@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from vedette.api import Host, Item
 from vedette.testing import fake_proc
-from vedette_plugins.host_inventory import describe_host, is_loopback
+from vedette_plugins._listeners import is_loopback
+from vedette_plugins.host_inventory import describe_host
 
 CPUINFO = """processor\t: {0}
 vendor_id\t: GenuineIntel

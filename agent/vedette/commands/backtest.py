@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from vedette import assembly
 from vedette.api import Detector
 from vedette.backtest import Outcome, assess, openings, replay, series_of
+from vedette.commands.json_text import json_text
 from vedette.commands.loading import instruments_of, listed, required
 from vedette.config import Config, load
 from vedette.config.units import format_duration
@@ -131,8 +131,7 @@ def scores_csv(readings: Readings, outcome: Outcome) -> str:
 
 def incidents_json(outcome: Outcome) -> str:
     """Return the incidents as they were told last, in the order in which they opened."""
-    encoded = msgspec.json.encode({"incidents": outcome.incidents})
-    return msgspec.json.format(encoded, indent=2).decode() + "\n"
+    return json_text({"incidents": outcome.incidents}) + "\n"
 
 
 def picture(title: str, readings: Readings, outcome: Outcome) -> Picture:

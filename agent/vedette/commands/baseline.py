@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from vedette.commands.baseline_files import Collected, collected, fields_of
+from vedette.commands.json_text import out_json
 from vedette.drift.baseline import Baseline, BaselineError, read, write
 from vedette.drift.compare import compared
 from vedette.drift.declining import measures
@@ -53,7 +54,7 @@ def build(options: argparse.Namespace) -> int:
         raise CommandError(f"cannot write {options.out}: {error.strerror or error}") from None
     counts = {name: one.records for name, one in baseline.models.items()}
     if options.json:
-        _json({"file": str(options.out), "digest": digest, "records": counts})
+        out_json({"file": str(options.out), "digest": digest, "records": counts})
     else:
         for name, records in counts.items():
             fields = len(baseline.models[name].features)
@@ -70,7 +71,7 @@ def show(options: argparse.Namespace) -> int:
     baseline = _read(options.baseline)
     if options.json:
         shown = {name: _as_json(one) for name, one in _wanted(baseline, options.model).items()}
-        _json({"created": baseline.created_ns, "source": baseline.source, "models": shown})
+        out_json({"created": baseline.created_ns, "source": baseline.source, "models": shown})
         return 0
     out(f"made {clock(baseline.created_ns)} of {printable(baseline.source)}")
     for name, sketch in _wanted(baseline, options.model).items():
@@ -118,7 +119,7 @@ def compare(options: argparse.Namespace) -> int:
             "name the model with --model",
         )
     if options.json:
-        _json([_verdict_json(one) for one in verdicts])
+        out_json([_verdict_json(one) for one in verdicts])
     else:
         for one in verdicts:
             _tell(one, everything=options.all)
@@ -196,10 +197,6 @@ def _as_json(sketch: ModelSketch) -> Mapping[str, Any]:
 def _verdict_json(verdict: ModelVerdict) -> Mapping[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(verdict)
     return {**shown, "drifted": verdict.bad, "text": verdict.text}
-
-
-def _json(value: object) -> None:
-    out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 # ---------------------------------------------------------------- files

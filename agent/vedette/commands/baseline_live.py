@@ -6,11 +6,9 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
-from vedette.commands.locate import ask
+from vedette.commands.json_text import out_json
+from vedette.commands.locate import ask_running
 from vedette.config.units import parse_duration
-from vedette.control import NotRunning
 from vedette.drift.answering import pieces_of
 from vedette.drift.sketch import ModelSketch
 from vedette.terminal import CommandError, hanging, number, out, paint, printable, table
@@ -24,7 +22,7 @@ def listed(options: argparse.Namespace) -> int:
     """Print the models whose logs the running agent reads."""
     answers = {one: _ask(options, "models", collector=one) for one in _tables(options)}
     if options.json:
-        out(msgspec.json.format(msgspec.json.encode(answers), indent=2).decode())
+        out_json(answers)
         return 0
     for place, answer in enumerate(answers.values()):
         if place:
@@ -104,8 +102,5 @@ def _ask(options: argparse.Namespace, question: str, **arguments: Any) -> dict[s
 
 
 def _call(options: argparse.Namespace, verb: str, **arguments: Any) -> dict[str, Any]:
-    try:
-        _, answer = ask(options.state_dir, verb, **arguments)
-    except NotRunning as error:
-        raise CommandError(str(error), error.remedy) from None
+    _, answer = ask_running(options.state_dir, verb, **arguments)
     return answer

@@ -8,10 +8,9 @@ import shutil
 import stat
 from pathlib import Path
 
-import msgspec
-
 from vedette.api import Problem
 from vedette.commands.configuration import Part, parts
+from vedette.commands.json_text import out_json
 from vedette.commands.loading import Loaded, destination, listed, loaded
 from vedette.config import Config
 from vedette.paths import places
@@ -151,4 +150,4 @@ def _json(
         "problems": problems,
         "parts": known,
     }
-    out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    out_json(value)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from vedette.api import Collector, Event, Observation, Record, Sample, Unavailable, Usage
+from vedette.commands.json_text import out_json
 from vedette.commands.loading import Loaded, required
 from vedette.config import Component, Config
 from vedette.terminal import CommandError, clock, number, out, printable, table
@@ -56,7 +57,7 @@ def collect(options: argparse.Namespace) -> int:
         collector.close()
     if options.json:
         value = {"collector": component.id, "readings": gathered}
-        out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        out_json(value)
     return 0
 
 

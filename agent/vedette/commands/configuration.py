@@ -8,6 +8,7 @@ import sys
 import msgspec
 
 from vedette.api import Collector, Unavailable
+from vedette.commands.json_text import out_json
 from vedette.commands.loading import Loaded, config_path, loaded, required
 from vedette.paths import places
 from vedette.registry import discover
@@ -31,7 +32,7 @@ def plugins(options: argparse.Namespace) -> int:
     known = parts(found)
     if options.json:
         value = {"plugins": found.registry.plugins, "parts": known}
-        out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        out_json(value)
         return 0
     rows = [(part.kind, part.name, part.state, part.note) for part in known]
     for line in table(rows, ("KIND", "NAME", "STATE", "NOTE")):

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from vedette.api import Incident, Unavailable
+from vedette.commands.json_text import out_json
 from vedette.commands.locate import ask, candidates
 from vedette.config.units import parse_duration
 from vedette.control import ControlError, NotRunning, call
@@ -130,7 +131,7 @@ def _list(options: argparse.Namespace) -> int:
         rows.append((name, state, text))
         found.append({"name": name, "about": fault.text, "state": state, "text": text})
     if options.json:
-        out(msgspec.json.format(msgspec.json.encode({"drills": found}), indent=2).decode())
+        out_json({"drills": found})
     else:
         out("\n".join(table(rows, ("drill", "state", "what"))))
     return 0
@@ -230,4 +231,4 @@ def _json(outcome: Outcome, learning: float) -> None:
         "opened": len(outcome.incidents),
         "learning": learning,
     }
-    out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    out_json(value)

@@ -16,6 +16,7 @@ import msgspec
 from vedette._version import __version__
 from vedette.api import Incident, Unavailable
 from vedette.commands.drill import announce_agent, named, place, seconds_of
+from vedette.commands.json_text import json_text
 from vedette.commands.locate import ask
 from vedette.config.units import parse_duration
 from vedette.control import ControlError, NotRunning, call
@@ -189,7 +190,7 @@ def _write(
         "report": report,
         "record": record,
     }
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    text = json_text(value)
     if options.out:
         try:
             options.out.write_text(text + "\n", "utf-8")

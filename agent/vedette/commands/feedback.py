@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from vedette import feedback_store
-from vedette.commands.locate import ask, candidates
+from vedette.commands.json_text import out_json
+from vedette.commands.locate import ask, ask_running, candidates
 from vedette.config.units import parse_duration
 from vedette.control import REQUEST_MAX, NotRunning
 from vedette.feedback import AnyMark, Marks, Mute
@@ -75,7 +76,7 @@ def feedback(options: argparse.Namespace) -> int:
         return _export(options, host, [_mark(one) for one in known])
     known.reverse()
     if options.json:
-        _json({"host": host, "marks": known})
+        out_json({"host": host, "marks": known})
     elif not known:
         out("nothing was said so far")
     else:
@@ -88,10 +89,7 @@ def feedback(options: argparse.Namespace) -> int:
 
 
 def _ask(options: argparse.Namespace, **arguments: Any) -> dict[str, Any]:
-    try:
-        return ask(options.state_dir, "feedback", **arguments)[1]
-    except NotRunning as error:
-        raise CommandError(str(error), error.remedy) from None
+    return ask_running(options.state_dir, "feedback", **arguments)[1]
 
 
 def _known(explicit: Path | None) -> tuple[str, list[dict[str, Any]]]:
@@ -155,7 +153,7 @@ def _export(options: argparse.Namespace, host: str, marks: Sequence[AnyMark]) ->
     except OSError as error:
         raise CommandError(f"cannot write {options.export}: {error.strerror}") from None
     if options.json:
-        _json({"file": str(options.export), "exported": len(marks)})
+        out_json({"file": str(options.export), "exported": len(marks)})
     else:
         out(f"{_marks(len(marks))} written to {printable(options.export)}")
     return 0
@@ -170,7 +168,7 @@ def _import(options: argparse.Namespace, path: Path) -> int:
         added += answer["marks"]
         known += int(answer["known"])
     if options.json:
-        _json({"file": str(path), "imported": len(added), "known": known, "marks": added})
+        out_json({"file": str(path), "imported": len(added), "known": known, "marks": added})
     else:
         before = f"; {known} more known already" if known else ""
         out(f"{_marks(len(added))} taken over{before}")
@@ -199,7 +197,7 @@ def _pieces(marks: Sequence[AnyMark], path: Path) -> Iterator[list[AnyMark]]:
 
 def _told(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
     if options.json:
-        _json(answer)
+        out_json(answer)
         return 0
     for data in answer["marks"]:
         _show(data)
@@ -209,7 +207,7 @@ def _told(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
 
 def _taken_back(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
     if options.json:
-        _json(answer)
+        out_json(answer)
         return 0
     for data in answer["marks"]:
         out(f"taken back: {_headline(data)}")
@@ -250,7 +248,3 @@ def _mark(data: Mapping[str, Any]) -> AnyMark:
 
 def _marks(count: int) -> str:
     return "1 mark" if count == 1 else f"{count} marks"
-
-
-def _json(value: Any) -> None:
-    out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from vedette.api import Incident, Track
+from vedette.commands.json_text import out_json
 from vedette.commands.locate import ask, candidates
 from vedette.control import NotRunning
 from vedette.paths import INCIDENTS_FILE
@@ -39,14 +40,14 @@ def incidents(options: argparse.Namespace) -> int:
     source, found, mutes = _known(options.state_dir, everything)
     if options.action == "list":
         if options.json:
-            _json({"source": source, "incidents": found, "mutes": mutes})
+            out_json({"source": source, "incidents": found, "mutes": mutes})
         else:
             _list(source, found, everything)
             _muted(mutes)
         return 0
     incident = _chosen(found, options.id)
     if options.json:
-        _json({"source": source, "incident": incident})
+        out_json({"source": source, "incident": incident})
     else:
         _show(incident)
     return 0
@@ -185,7 +186,3 @@ def _typed(data: Mapping[str, Any]) -> Incident:
             f"the agent describes an incident in a way this version does not know ({error})",
             "Use the same version of vedette as the running agent.",
         ) from None
-
-
-def _json(value: Any) -> None:
-    out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Mapping
 from itertools import groupby
 
-import msgspec
-
 from vedette.api import Host
+from vedette.commands.json_text import out_json
 from vedette.commands.loading import loaded
 from vedette.inventory import gather
 from vedette.terminal import hanging, number, out, paint, size
@@ -21,7 +20,7 @@ def inventory(options: argparse.Namespace) -> int:
     registry = loaded(options.config).registry
     found = gather(registry.ask("describe_host", host=Host()))
     if options.json:
-        out(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        out_json(found)
         return 0
     for kind, items in groupby(found.items, lambda one: one.kind):
         out(paint(kind, "bold"))

@@ -9,12 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from vedette.commands.locate import ask
-from vedette.control import NotRunning
+from vedette.commands.json_text import out_json
+from vedette.commands.locate import ask_running
 from vedette.terminal import (
-    CommandError,
     age,
     clear,
     clock,
@@ -31,12 +28,9 @@ __all__ = ["status", "top"]
 
 def status(options: argparse.Namespace) -> int:
     """Print the running agent's health; 0 healthy, 1 degraded."""
-    try:
-        state_dir, answer = ask(options.state_dir, "status")
-    except NotRunning as error:
-        raise CommandError(str(error), error.remedy) from None
+    state_dir, answer = ask_running(options.state_dir, "status")
     if options.json:
-        _json({"state_dir": str(state_dir), **answer})
+        out_json({"state_dir": str(state_dir), **answer})
     else:
         _headline(state_dir, answer)
         _collectors(answer.get("collectors", ()))
@@ -48,12 +42,9 @@ def top(options: argparse.Namespace) -> int:
     """Show what each collector costs, the most expensive first; again and again on a terminal."""
     try:
         while True:
-            try:
-                state_dir, answer = ask(options.state_dir, "status")
-            except NotRunning as error:
-                raise CommandError(str(error), error.remedy) from None
+            state_dir, answer = ask_running(options.state_dir, "status")
             if options.json:
-                _json({"state_dir": str(state_dir), **_by_cost(answer)})
+                out_json({"state_dir": str(state_dir), **_by_cost(answer)})
                 return 0
             goes_on = clear()
             _top(_by_cost(answer))
@@ -247,7 +238,3 @@ def _top(answer: Mapping[str, Any]) -> None:
     resting = len(answer["collectors"]) - len(running)
     if resting:
         out(f"\n{resting} more rest; `vedette status` says why")
-
-
-def _json(value: Any) -> None:
-    out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

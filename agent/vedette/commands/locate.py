@@ -11,7 +11,7 @@ from vedette.control import ControlError, NotRunning, call
 from vedette.paths import DEVELOPMENT_STATE_DIR, SYSTEM, places
 from vedette.terminal import CommandError
 
-__all__ = ["ask", "candidates", "default_places_config"]
+__all__ = ["ask", "ask_running", "candidates", "default_places_config"]
 
 
 def candidates(explicit: Path | None) -> list[Path]:
@@ -67,6 +67,14 @@ def ask(explicit: Path | None, verb: str, **arguments: Any) -> tuple[Path, dict[
         f"no agent is running (looked in {listed})",
         "Start one with `vedette run`, or name its directory with --state-dir.",
     )
+
+
+def ask_running(explicit: Path | None, verb: str, **arguments: Any) -> tuple[Path, dict[str, Any]]:
+    """Ask the first agent found, as ``ask`` does; ``CommandError`` when there is none as well."""
+    try:
+        return ask(explicit, verb, **arguments)
+    except NotRunning as error:
+        raise CommandError(str(error), error.remedy) from None
 
 
 def _owned(directory: Path) -> bool:

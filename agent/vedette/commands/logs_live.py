@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from vedette.commands.locate import ask
-from vedette.control import NotRunning
-from vedette.terminal import CommandError, age, clock, hanging, number, out, paint, printable, table
+from vedette.commands.json_text import out_json
+from vedette.commands.locate import ask_running
+from vedette.terminal import age, clock, hanging, number, out, paint, printable, table
 
 __all__ = ["show", "tail", "templates"]
 
@@ -56,7 +56,7 @@ def templates(options: argparse.Namespace) -> int:
     """Print the templates of this host's logs, the most frequent first."""
     answer = _ask(options, "templates", source=options.source)
     if options.json:
-        out(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
+        out_json(answer)
         return 0
     _reading(answer["reading"])
     rows = answer["templates"]
@@ -87,7 +87,7 @@ def show(options: argparse.Namespace) -> int:
     """Print what is known of one template."""
     answer = _ask(options, "show", id=options.id)
     if options.json:
-        out(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
+        out_json(answer)
         return 0
     out(f"{paint(answer['id'], 'bold')}  {printable(answer['text'])}")
     for one in answer["ringing"]:
@@ -105,12 +105,9 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _ask(options: argparse.Namespace, question: str, **arguments: Any) -> dict[str, Any]:
-    try:
-        _, answer = ask(
-            options.state_dir, "collector", collector="logs", question=question, **arguments
-        )
-    except NotRunning as error:
-        raise CommandError(str(error), error.remedy) from None
+    _, answer = ask_running(
+        options.state_dir, "collector", collector="logs", question=question, **arguments
+    )
     return answer
 
 

@@ -9,6 +9,7 @@ from typing import TextIO
 
 import msgspec
 
+from vedette.commands.json_text import json_text
 from vedette.commands.logs_mine_ledger import Ledger, Mined
 from vedette.commands.logs_mine_sessions import Judged
 from vedette.logs.entry import Severity
@@ -99,7 +100,7 @@ def json_of(report: Report) -> str:
             for one in judged
             if one.abnormal
         ]
-    return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
+    return json_text(told)
 
 
 # ---------------------------------------------------------------- for a person

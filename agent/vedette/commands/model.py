@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from vedette.commands.locate import ask, candidates
+from vedette.commands.json_text import out_json
+from vedette.commands.locate import ask, ask_running, candidates
 from vedette.commands.train_on_file import train_on_file
 from vedette.control import NotRunning
 from vedette.models import Overview, Version
@@ -38,7 +39,7 @@ def listed(options: argparse.Namespace) -> int:
     versions = [one for one in view.versions if options.detector in ("", one.detector)]
     if options.json:
         kept = msgspec.structs.replace(view, versions=tuple(versions))
-        _json({"source": source, "models": msgspec.to_builtins(kept)})
+        out_json({"source": source, "models": msgspec.to_builtins(kept)})
         return 0
     if not versions:
         which = f" of {options.detector}" if options.detector else ""
@@ -65,7 +66,7 @@ def show(options: argparse.Namespace) -> int:
     trial = view.trials.get(version.id)
     if options.json:
         told = {"version": version, "trial": trial, "drift": view.families, "history": about}
-        _json({"source": source, **{key: msgspec.to_builtins(one) for key, one in told.items()}})
+        out_json({"source": source, **{key: msgspec.to_builtins(one) for key, one in told.items()}})
         return 0
     out(f"{paint(version.id, 'bold')}  {version.status} since {clock(version.since_ns)}")
     for name, text in _facts(version, view):
@@ -89,7 +90,7 @@ def history(options: argparse.Namespace) -> int:
     proof = verify(directory / DIRECTORY, anchor) if options.verify else None
     if options.json:
         told = {"history": wanted, "proof": proof}
-        _json({"source": str(directory), **{k: msgspec.to_builtins(v) for k, v in told.items()}})
+        out_json({"source": str(directory), **{k: msgspec.to_builtins(v) for k, v in told.items()}})
     elif proof is None:
         for line in table(_history_rows(wanted[-LISTED:])):
             out(line)
@@ -152,16 +153,13 @@ def rollback(options: argparse.Namespace) -> int:
 
 
 def _asked(explicit: Path | None, action: str, **wish: Any) -> str:
-    try:
-        _, answer = ask(explicit, "model", action=action, **wish)
-    except NotRunning as error:
-        raise CommandError(str(error), error.remedy) from None
+    _, answer = ask_running(explicit, "model", action=action, **wish)
     return str(answer["id"])
 
 
 def _done(options: argparse.Namespace, ids: list[str], what: str) -> None:
     if options.json:
-        _json({"ids": ids})
+        out_json({"ids": ids})
         return
     for id_ in ids:
         out(f"{id_} {what}")
@@ -339,7 +337,3 @@ def _history_rows(found: list[Entry]) -> list[tuple[str, ...]]:
         (str(one.seq), clock(one.at_ns), one.event, one.version or one.detector, one.why)
         for one in found
     ]
-
-
-def _json(value: Mapping[str, Any]) -> None:
-    out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

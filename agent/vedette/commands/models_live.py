@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from vedette.commands.locate import ask
-from vedette.control import NotRunning
-from vedette.terminal import CommandError, age, hanging, out, paint, printable, table
+from vedette.commands.json_text import out_json
+from vedette.commands.locate import ask_running
+from vedette.terminal import age, hanging, out, paint, printable, table
 
 __all__ = ["discover", "listed"]
 
@@ -22,12 +22,11 @@ LOOKS_MAX = 20
 
 def listed(options: argparse.Namespace) -> int:
     """Print the model servers that the running agent reads."""
-    try:
-        _, answer = ask(options.state_dir, "collector", collector="model_servers", question="list")
-    except NotRunning as error:
-        raise CommandError(str(error), error.remedy) from None
+    _, answer = ask_running(
+        options.state_dir, "collector", collector="model_servers", question="list"
+    )
     if options.json:
-        out(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
+        out_json(answer)
         return 0
     servers = answer["servers"]
     if not servers:
@@ -111,7 +110,7 @@ def discover(options: argparse.Namespace) -> int:
         )
     if options.json:
         value = {"found": found, "refused": discovery.refused}
-        out(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        out_json(value)
         return 0
     for row in found:
         out(f"{paint(row['url'], 'bold')}  {row['server']} {row['release']}".rstrip())

@@ -7,10 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
-from vedette.commands.locate import ask
-from vedette.control import NotRunning
+from vedette.commands.json_text import out_json
+from vedette.commands.locate import ask_running
 from vedette.terminal import CommandError, age, hanging, out, paint, printable, size
 
 __all__ = ["show"]
@@ -48,10 +46,9 @@ _TOLD_BY = {
 
 def show(options: argparse.Namespace) -> int:
     """Print servers, or those that a name or an endpoint is of; 1 when there is none."""
-    try:
-        _, answer = ask(options.state_dir, "collector", collector="model_servers", question="list")
-    except NotRunning as error:
-        raise CommandError(str(error), error.remedy) from None
+    _, answer = ask_running(
+        options.state_dir, "collector", collector="model_servers", question="list"
+    )
     servers = [one for one in answer["servers"] if _is_meant(one, options.what)]
     if options.what and not servers:
         raise CommandError(
@@ -59,7 +56,7 @@ def show(options: argparse.Namespace) -> int:
         )
     if options.json:
         told = {"servers": servers, "digests_left": answer["digests_left"]}
-        out(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+        out_json(told)
         return 0
     for number, one in enumerate(servers):
         if number:

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette import assembly
-from vedette.api import Frame, Host, Instrument
+from vedette.api import Frame, GpuUses, Host, Instrument
 from vedette.backtest import columns_of
 from vedette.commands.loading import instruments_of, required
 from vedette.config import Config
@@ -277,7 +277,7 @@ def _assignments(
         msgspec.structs.replace(
             one, interval_s=max(1, math.ceil(round(one.interval_s / every_s, 6))) * every_s
         )
-        for one in assembly.assignments(config, registry, Host())
+        for one in assembly.assignments(config, registry, Host(), GpuUses())
     ]
 
 

@@ -11,9 +11,8 @@ from vedette import assembly
 from vedette.api import Detector, Series
 from vedette.backtest import series_of
 from vedette.commands.loading import instruments_of, required
-from vedette.commands.locate import ask
+from vedette.commands.locate import ask_running
 from vedette.config.units import format_duration
-from vedette.control import NotRunning
 from vedette.csv_series import CsvError, Readings, read
 from vedette.models import Data, Overview, Version
 from vedette.models.catalogue import DIRECTORY, INCOMING, STATE
@@ -54,7 +53,7 @@ def train_on_file(
     try:
         shadow.write(place, series, data.last_ns)
         _give_away(place)
-        _, answer = ask(
+        _, answer = ask_running(
             state_dir,
             "model",
             action="take-in",
@@ -66,8 +65,6 @@ def train_on_file(
         return str(answer["id"])
     except OSError as error:
         raise CommandError(f"cannot write {place}: {error.strerror}") from None
-    except NotRunning as error:
-        raise CommandError(str(error), error.remedy) from None
     finally:
         place.unlink(missing_ok=True)
 

@@ -10,17 +10,14 @@ newest of it costs nothing that was counted. Templates are kept before the count
 from __future__ import annotations
 
 import logging
-import zlib
-from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from vedette.api import Record
+from vedette.durable import Durable
 from vedette.logs.digest import Learned
 from vedette.logs.intake import IntakeState
 from vedette.logs.ledger import LedgerState
-from vedette.logs.positions import Store
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +26,6 @@ VERSION = 1
 TOLD_AGAIN_NS = 300_000_000_000
 #: Learned state is written at most so fast: what a crash loses of it is soon learned anew.
 LEARNED_BYTES_PER_S = 500.0
-
-_Value = TypeVar("_Value")
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True):
@@ -54,29 +49,21 @@ class Keeper:
     """The two values of one state directory; without one (an empty path) nothing is kept."""
 
     def __init__(self, directory: str) -> None:
-        self._directory = Path(directory) if directory else None
-        self._failing = False
-        self._counts: Store | None = None
-        self._learned: Store | None = None
+        self._kept = Durable(directory, "logs", "what was read")
         self._learned_s = float("-inf")
         self._learned_size = 0
 
     def load(self) -> tuple[Kept, Learned | None]:
         """Return what an earlier run left, as far as it is sound."""
-        if self._directory is None:
-            return Kept(), None
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._counts = Store(self._directory / "counts")
-        self._learned = Store(self._directory / "learned")
-        kept = _read(self._counts, Kept)
+        kept = self._kept.load("counts", Kept)
         if kept is not None and kept.version != VERSION:
             log.warning("logs: counts of version %d are not to be used", kept.version)
             kept = None
-        return kept or Kept(), _read(self._learned, Learned)
+        return kept or Kept(), self._kept.load("learned", Learned)
 
     def save_counts(self, kept: Kept) -> bool:
         """Make counts durable; False when the disk does not take them: the older ones hold."""
-        return self._counts is None or self._save(self._counts, kept) is not None
+        return self._kept.save("counts", kept) is not None
 
     def may_save_learned(self, now_s: float) -> bool:
         """Whether it is time to write what was learned; ``now_s`` is monotonic."""
@@ -84,34 +71,7 @@ class Keeper:
 
     def save_learned(self, learned: Learned, now_s: float) -> bool:
         """Make what was learned durable; False when the disk does not take it."""
-        if self._learned is None:
-            return True
-        size = self._save(self._learned, learned)
+        size = self._kept.save("learned", learned)
         self._learned_s = now_s
         self._learned_size = size or self._learned_size
         return size is not None
-
-    def _save(self, store: Store, value: msgspec.Struct) -> int | None:
-        data = zlib.compress(msgspec.msgpack.encode(value), 1)
-        try:
-            store.save(data)
-        except OSError as error:
-            if not self._failing:
-                log.error("logs: what was read cannot be kept reason=%s", error)
-            self._failing = True
-            return None
-        if self._failing:
-            self._failing = False
-            log.info("logs: what was read is kept again")
-        return len(data)
-
-
-def _read(store: Store, type_: type[_Value]) -> _Value | None:
-    data = store.load()
-    if data is None:
-        return None
-    try:
-        return msgspec.msgpack.decode(zlib.decompress(data), type=type_)
-    except (zlib.error, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        log.warning("logs: what was kept is not to be used reason=%s", error)
-        return None

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from vedette.api import Series
 from vedette.growth import grown
 from vedette.models import sealed
+from vedette.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class KeptReadings:
         self._gone: list[tuple[tuple[str, ...], int, NDArray[np.float32]]] = []
         self._series: Sequence[Series | None] = ()
         self._stock: Stock | None = None
+        self._writing = Trouble(log, "readings cannot be kept", "readings are kept again")
 
     def fold(
         self, time_ns: int, values: NDArray[np.float32], series: Sequence[Series | None]
@@ -144,10 +146,7 @@ class KeptReadings:
         time = np.array(self._time, dtype=np.int64)
         self._time, self._gone = [], []
         self._values[:] = np.nan
-        try:
-            self._write(time, keys, values)
-        except OSError as error:
-            log.warning("readings cannot be kept reason=%s", error.strerror)
+        self._writing.attempt(lambda: self._write(time, keys, values))
 
     def chunks(self, since_ns: int = 0) -> Iterator[Chunk]:
         """Yield what is kept from a time on, oldest first; a damaged file is left out and said."""

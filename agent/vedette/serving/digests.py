@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from vedette import whole_file
+from vedette.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Digests:
         #: What could not be read, with the reason; it is tried again when it changed.
         self.failed: dict[Identity, str] = {}
         self._is_new = False
+        self._writing = Trouble(log, "digests cannot be saved", "digests are saved again")
         self._load()
 
     @property
@@ -125,12 +127,8 @@ class Digests:
             return
         self._is_new = False
         known = [Known(identity, sha256) for identity, sha256 in self._known.items()]
-        path = self._directory / FILE_NAME
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            whole_file.put(path, msgspec.json.encode(known), mode=0o600)
-        except OSError as error:
-            log.warning("digests cannot be saved reason=%s", error.strerror)
+        directory = self._directory
+        self._writing.attempt(lambda: _write(directory, known))
 
     def close(self) -> None:
         """Let go of the file that is read; save."""
@@ -179,6 +177,11 @@ class Digests:
             log.warning("digests are reckoned anew, %s cannot be read: %s", FILE_NAME, error)
             return
         self._known = OrderedDict((one.identity, one.sha256) for one in known[-KNOWN_MAX:])
+
+
+def _write(directory: Path, known: list[Known]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    whole_file.put(directory / FILE_NAME, msgspec.json.encode(known), mode=0o600)
 
 
 class _Job:

@@ -14,6 +14,7 @@ import msgspec
 
 from vedette import whole_file
 from vedette.serving.health_slo import Budget
+from vedette.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,11 @@ class Keeper:
 
     def __init__(self, directory: str) -> None:
         self._path = Path(directory) / "budgets" if directory else None
-        self._failing = False
+        self._writing = Trouble(
+            log,
+            f"error budgets are not kept file={self._path}",
+            f"error budgets are kept again file={self._path}",
+        )
 
     def load(self) -> dict[Key, KeptBudget]:
         """Return what an earlier run left."""
@@ -73,22 +78,18 @@ class Keeper:
 
     def save(self, budgets: dict[Key, Budget], others: dict[Key, KeptBudget]) -> None:
         """Write all budgets, and those of an earlier run whose server did not come back yet."""
-        if self._path is None or not (budgets or others):
+        path = self._path
+        if path is None or not (budgets or others):
             return
         kept = [KeptBudget(key, one.since_s, _slots(one)) for key, one in budgets.items()]
         kept += [one for key, one in others.items() if key not in budgets]
         body = msgspec.msgpack.encode(Kept(budgets=tuple(kept)))
-        try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            whole_file.put(self._path, body, mode=0o600)
-        except OSError as error:
-            if not self._failing:
-                log.warning("error budgets are not kept file=%s reason=%s", self._path, error)
-            self._failing = True
-            return
-        if self._failing:
-            log.info("error budgets are kept again file=%s", self._path)
-        self._failing = False
+        self._writing.attempt(lambda: _write(path, body))
+
+
+def _write(path: Path, body: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    whole_file.put(path, body, mode=0o600)
 
 
 def _slots(budget: Budget) -> tuple[KeptRing, ...]:

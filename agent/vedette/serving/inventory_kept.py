@@ -10,6 +10,7 @@ import msgspec
 
 from vedette import whole_file
 from vedette.serving.inventory import Inventory
+from vedette.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ class Kept:
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self._written = b""
+        self._writing = Trouble(log, "inventories cannot be saved", "inventories are saved again")
 
     def load(self) -> dict[str, Inventory]:
         """Return what an earlier run knew, by endpoint; nothing where that cannot be read."""
@@ -41,12 +43,13 @@ class Kept:
     def save(self, known: Mapping[str, Inventory]) -> None:
         """Write what is known, the newest endpoints of too many; a failure is said."""
         body = msgspec.json.encode(dict(list(known.items())[-ENDPOINTS_MAX:]))
-        if self._directory is None or body == self._written:
+        directory = self._directory
+        if directory is None or body == self._written:
             return
-        path = self._directory / FILE_NAME
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            whole_file.put(path, body, mode=0o600)
+        if self._writing.attempt(lambda: _write(directory, body)):
             self._written = body
-        except OSError as error:
-            log.warning("inventories cannot be saved reason=%s", error.strerror)
+
+
+def _write(directory: Path, body: bytes) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    whole_file.put(directory / FILE_NAME, body, mode=0o600)

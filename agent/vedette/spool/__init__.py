@@ -15,9 +15,7 @@ Files, all in one directory: ``*.seg`` (see ``segment``), ``identity`` and ``*.c
 effects makes it safe: a batch is visible only after its sync, an attempt is noted before the first
 send, and a segment is unlinked only after the cursors that pass it are durable.
 
-Without a destination nothing is kept: there is nobody it is promised to. A destination named for
-the first time begins at the oldest batch still there. One that is no longer named holds nothing
-back, but its place is remembered should it return.
+Without a destination nothing is kept: there is nobody it is promised to (see ``destinations``).
 """
 
 from __future__ import annotations
@@ -25,7 +23,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import threading
 import time
 import zlib
@@ -35,7 +32,7 @@ from pathlib import Path
 import msgspec
 
 from vedette.api import Shipment, Signal
-from vedette.spool.cursor import Cursor, SlotFile
+from vedette.spool.destinations import Destinations
 from vedette.spool.disk import FULL, Ballast, Disk, lock
 from vedette.spool.journal import Journal
 from vedette.spool.quarantine import Quarantine, slug
@@ -45,7 +42,6 @@ log = logging.getLogger(__name__)
 
 _MIB = 1024 * 1024
 _GZIP_LEVEL = 6
-_DESTINATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class SpoolError(Exception):
@@ -121,9 +117,7 @@ class Spool:
         self._disk = disk or Disk()
         self._lock = threading.Lock()
         self._closed = self._full = False
-        self._cursors: dict[str, Cursor] = {}
         self._handed: dict[str, Position] = {}  # what each destination was given last
-        self._attached: frozenset[str] | None = None
         self._dead = Quarantine(directory / "dead", self._disk, max_files=200, max_bytes=10 * _MIB)
         self._ballast = Ballast(directory / "ballast", ballast_bytes, self._disk)
         self._appended = self._acknowledged = self._refused = self._dropped = 0
@@ -138,6 +132,7 @@ class Spool:
         except OSError as error:
             raise _error("open", error) from error
         try:
+            self._destinations = Destinations(directory, self._disk, self._ballast)
             # The cap is kept by dropping whole segments, so there must be several of them.
             self._journal = self._open_journal(max(1, min(segment_bytes, cap_bytes // 4)))
         except OSError as error:
@@ -146,9 +141,6 @@ class Spool:
         self._ballast.fill()
 
     def _open_journal(self, segment_bytes: int) -> Journal:
-        for path in sorted(self._directory.glob("*.cursor")):
-            if _DESTINATION.fullmatch(path.stem):
-                self._cursor(path.stem)
         return Journal(
             self._directory,
             self._agent,
@@ -159,10 +151,7 @@ class Spool:
                 self._directory / "damaged", self._disk, max_files=200, max_bytes=16 * _MIB
             ),
             clock_ns=self._clock_ns,
-            reached=max(
-                (max(each.acknowledged, each.attempted) for each in self._cursors.values()),
-                default=Position(0, 0),
-            ),
+            reached=self._destinations.reached,
         )
 
     @property
@@ -189,7 +178,7 @@ class Spool:
             self._require_open()
             if not bodies:
                 return ()
-            if self._attached is not None and not self._attached:
+            if self._destinations.are_none:
                 self._unkept += len(bodies)
                 return ()
             try:
@@ -213,7 +202,7 @@ class Spool:
             log.error("spool_full=true reason=%s", os.strerror(error.errno or 0))
         self._ballast.release()
         segment = self._journal.open_segment
-        if segment is not None and self._attached and self._passed(segment):
+        if segment is not None and self._destinations.have_passed(segment):
             self._journal.seal()  # everything in it has arrived: its space can be had back
         self._remove_passed()
 
@@ -222,7 +211,7 @@ class Spool:
 
         Today the oldest segment goes of which nothing is in doubt at a destination. Merging windows
         that were never attempted belongs here too, before the drop; it must leave alone exactly
-        what ``_in_doubt`` does.
+        what ``Destinations.in_doubt`` does.
         """
         size = sum(segment.size for segment in self._journal.segments)
         while size > self._cap_bytes:
@@ -230,19 +219,14 @@ class Spool:
                 (
                     each
                     for each in self._journal.segments
-                    if each is not self._journal.open_segment and not self._in_doubt(each)
+                    if each is not self._journal.open_segment
+                    and not self._destinations.in_doubt(each)
                 ),
                 None,
             )
             if segment is None:
                 return
-            wanted = max(
-                (
-                    len(segment.sequences) - segment.after(each.acknowledged)
-                    for each in self._held()
-                ),
-                default=len(segment.sequences),
-            )
+            wanted = self._destinations.wanted(segment)
             try:
                 self._journal.remove(segment)
             except OSError as error:
@@ -261,9 +245,7 @@ class Spool:
         """
         with self._lock:
             self._require_open()
-            for name in destinations:
-                self._cursor(name)
-            self._attached = frozenset(destinations)
+            self._destinations.attach(destinations)
             self._remove_passed()
 
     def peek(self, destination: str) -> Shipment | None:
@@ -273,7 +255,7 @@ class Spool:
         """
         with self._lock:
             self._require_open()
-            cursor = self._cursor(destination)
+            cursor = self._destinations.cursor(destination)
             while (head := self._head(cursor.acknowledged)) is not None:
                 segment, index = head
                 try:
@@ -283,7 +265,7 @@ class Spool:
                     record, body = found
                     here = Position(segment.generation, record.sequence)
                     if here > cursor.attempted:
-                        self._store(cursor, cursor.acknowledged, here)
+                        self._destinations.store(cursor, cursor.acknowledged, here)
                 except OSError as error:
                     raise _error("read", error) from error
                 self._handed[destination] = here
@@ -322,14 +304,14 @@ class Spool:
             self._require_open()
             batches = size = 0
             oldest_ns = None
-            for segment, index in self._behind(self._cursor(destination).acknowledged):
+            for segment, index in self._behind(self._destinations.cursor(destination).acknowledged):
                 oldest_ns = segment.times[index] if oldest_ns is None else oldest_ns
                 batches += len(segment.sequences) - index
                 size += sum(segment.lengths[index:])
             return Backlog(batches, size, oldest_ns)
 
     def _pass(self, destination: str, sequence: int) -> bool:
-        cursor = self._cursor(destination)
+        cursor = self._destinations.cursor(destination)
         here = self._handed.get(destination)
         if here is None or here.sequence != sequence:
             if sequence <= cursor.acknowledged.sequence:
@@ -341,7 +323,7 @@ class Spool:
         following = self._head(here)
         ahead = here if following is None else _position(*following)
         try:
-            self._store(cursor, here, max(ahead, cursor.attempted))
+            self._destinations.store(cursor, here, max(ahead, cursor.attempted))
         except OSError as error:
             raise _error("acknowledge in", error) from error
         self._remove_passed()
@@ -377,38 +359,12 @@ class Spool:
                 return
             self._closed = True
             self._journal.close()
-            for cursor in self._cursors.values():
-                cursor.close()
+            self._destinations.close()
             os.close(self._lock_fd)
 
     def _require_open(self) -> None:
         if self._closed:
             raise SpoolError("the spool is closed")
-
-    def _cursor(self, destination: str) -> Cursor:
-        cursor = self._cursors.get(destination)
-        if cursor is None:
-            if not _DESTINATION.fullmatch(destination):
-                raise ValueError(f"{destination!r} cannot be the name of a destination")
-            path = self._directory / f"{destination}.cursor"
-            cursor = self._cursors[destination] = Cursor(SlotFile(path, self._disk))
-            if cursor.damaged:
-                log.warning("spool_cursor=%s damaged=true: resending what is kept", destination)
-        return cursor
-
-    def _store(self, cursor: Cursor, acknowledged: Position, attempted: Position) -> None:
-        try:
-            cursor.store(acknowledged, attempted)
-        except OSError as error:
-            if error.errno not in FULL or not self._ballast.release():
-                raise
-            cursor.store(acknowledged, attempted)
-
-    def _held(self) -> list[Cursor]:
-        """Return the cursors of the destinations that records are kept for."""
-        if self._attached is None:
-            return list(self._cursors.values())
-        return [self._cursors[name] for name in self._attached]
 
     def _behind(self, position: Position) -> Iterator[tuple[Segment, int]]:
         """Yield each segment with records behind a position, and the index of the first."""
@@ -420,21 +376,10 @@ class Spool:
     def _head(self, position: Position) -> tuple[Segment, int] | None:
         return next(self._behind(position), None)
 
-    def _passed(self, segment: Segment) -> bool:
-        return all(each.acknowledged >= segment.last for each in self._held())
-
-    def _in_doubt(self, segment: Segment) -> bool:
-        """Say whether a record was attempted and not acknowledged: it may have arrived."""
-        return any(
-            segment.after(each.acknowledged) < segment.after(each.attempted)
-            for each in self._held()
-        )
-
     def _remove_passed(self) -> None:
-        if not self._attached:
-            return
+        destinations, open_segment = self._destinations, self._journal.open_segment
         for segment in list(self._journal.segments):
-            if segment is not self._journal.open_segment and self._passed(segment):
+            if segment is not open_segment and destinations.have_passed(segment):
                 # A file that cannot be unlinked now is passed again at the next acknowledgement.
                 with contextlib.suppress(OSError):
                     self._journal.remove(segment)

@@ -67,6 +67,12 @@ def test_what_was_done_to_something_else_is_a_cause_for_a_shorter_time() -> None
     assert texts(events, ("model", "cpu"), ("vllm",)) == "behind it another"
 
 
+def test_that_a_server_fell_silent_is_no_cause_of_its_own_silence() -> None:
+    events = noted(event(10, "outage", "127.0.0.1:8000", "the engine stopped answering"))
+    assert texts(events, ("model",), ("vllm", "127.0.0.1:8000")) == ""
+    assert texts(events, ("model",), ("litellm", "127.0.0.1:4000")) != ""
+
+
 def test_a_kernel_message_is_named_where_it_concerns_the_family_alone() -> None:
     events = noted(event(5, "kernel", "io_error", "io"), event(5, "kernel", "oom_kill", "oom"))
     assert texts(events, ("disk",)) == "io"

@@ -156,6 +156,7 @@ def test_a_server_that_stops_answering_is_a_reading_and_is_asked_again(site: Sit
     run.tick()
     assert run.value("vedette.model.server.up") == 0
     assert "stopped answering" in run.events()[0]
+    assert [one.kind for one in run.told if isinstance(one, Event)] == ["outage"]
     run.tick()
     assert run.value("vedette.model.server.silence") >= 20
     assert run.events() == []

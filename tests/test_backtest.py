@@ -191,6 +191,19 @@ def test_the_named_detector_runs_alone_and_its_own_score_is_told(write: Write) -
     assert {row["p"] for row in scored(path, "--detector", "level")} == {""}
 
 
+def test_a_head_that_has_nothing_to_say_does_not_hide_what_another_makes_of_it(
+    write: Write,
+) -> None:
+    path = write(made(400), stamps=[START_S + 600 * row for row in range(400)])
+    every = [float(row["score"] or "nan") for row in scored(path)]
+    onset = [float(row["score"] or "nan") for row in scored(path, "--detector", "onset")]
+    novelty = [float(row["score"] or "nan") for row in scored(path, "--detector", "novelty")]
+    calm = [row for row in range(400) if onset[row] < 0 and novelty[row] == 0]
+    assert len(calm) > 50
+    assert [every[row] for row in calm] == pytest.approx([onset[row] / 26 for row in calm])
+    assert every[SPIKE] > 1
+
+
 def test_an_unknown_detector_is_told_which_there_are(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -328,8 +328,10 @@ class _Run:
         p: NDArray[np.float32],
         is_open: NDArray[np.bool_],
     ) -> None:
-        row = self.row
-        np.fmax(self.score[row], scores, out=self.score[row], casting="same_kind")
+        row, told = self.row, self.score[self.row]
+        # Many heads say 0 of what is nothing to them, others less of what is less than usual.
+        stranger = ((told == 0) & (scores < 0)) | ((scores > told) & (scores != 0))
+        np.copyto(told, scores, where=np.isnan(told) | stranger)
         np.fmin(self.p[row], p, out=self.p[row], casting="same_kind")
         self.finding[row] |= is_open
 

@@ -16,15 +16,18 @@ that the series is young, and the more readings an hour the host has to judge.
 
 ``novelty``: not seen before. The largest multiple of its record that any channel reached, where the
 odds are against it; confirmed by a second one within ``WITHIN`` readings (the lesser of the two
-counts), or alone when twice as large. A young record has to be beaten by more. On a host of many
-series it has to be an onset by the channels as well: there some view of some series is always new.
-For ``SILENCE`` readings after it rang nothing passes, unless what rang had not beaten its record as
-far as this.
+counts), or alone when twice as large. A young record has to be beaten by more, and in the first
+week of a lone series it does not ring unless it is an onset by the channels as well. On a host of
+many series it never does, and has to be one for so many: there some view of some series is always
+new. For ``SILENCE`` readings after it rang nothing passes, unless what rang had not beaten its
+record as far as this.
 
 ``together``: the host as a whole. The mean onset, by the channels alone, of the strangest fifth of
 its series: many that are a little strange at once. The strangest of them are told by it, one below
 the mean by its own onset, or a bystander would count for as much as what it is about. A single
-series has to be the stranger, the more of them there are: a person is called per host.
+series has to be the stranger, the more of them there are: a person is called per host. A host whose
+strangest series are often strange, by heavy tails or bursts, is restless: all of it has to be as
+much stranger. It is taken for one until it was seen to be calm.
 
 No opinion before ``WARM`` readings, of a constant series, of what nobody minds (``alarm``), and of
 a deviation below ``matters`` of a declared limit. On hosts read faster than once a minute it sees
@@ -86,6 +89,11 @@ RARITY_WEIGHT, RARE = np.float32(2), 6.0
 HELD_CALM = 0.9
 #: How much more while less than a whole day was seen, for each halving: a morning is no onset.
 YOUNGER, DAY_S = np.float32(10), 86_400
+#: A host is restless when the 0.75 quantile of its strangest fifth's mean is more than what it is
+#: of independent normal noise; it begins as one that has it so many times, as if seen so often. The
+#: quantile moves in steps of a mean's density there over what was seen, at most so many readings.
+RESTLESS, RESTLESS_QUANTILE, RESTLESS_POWER = 8.8, 0.75, 2
+RESTLESS_BEGIN, RESTLESS_PRIOR, RESTLESS_STEP, RESTLESS_SPAN = 1.5, 50.0, 12.0, 2_000.0
 #: The host as a whole: so many of its series, the strangest, at least and at most; from so many on.
 FIFTH, FEWEST, PART_OF_MANY, SERIES_LEAST = 0.2, 3, 0.05, 8
 TOGETHER = 20.0
@@ -96,6 +104,9 @@ HOLD = 0.9
 GATE, WITHIN, ALONE, MOST = 3.5, 9.0, 2.0, 2.0
 #: How far a record must be beaten; what beats it by more is no reason to ring again.
 BEATEN = 1.14
+#: A record of a lone series that is no onset does not ring in its first week, when records are
+#: broken often. It counts for just less than one that does.
+PROVEN_S, NEARLY = 7 * 86_400, BEATEN - 1e-4
 #: A record of so many times five minutes, most of a day, has to be beaten twice as far, one of half
 #: as many 65 times, one of twice as many no further than others: 1 + (YOUNG / age) ** YOUNG_POWER.
 YOUNG, YOUNG_POWER = 250.0, 6
@@ -103,6 +114,8 @@ YOUNG, YOUNG_POWER = 250.0, 6
 SILENCE = 30.0
 #: Changes of value after which a series is no longer taken for constant.
 MOVES = 3.0
+
+_NONE = np.False_
 
 
 class EnsembleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,6 +168,8 @@ class Ensemble(Detector):
         "median": StateArray(0.0, width=2),
         "onset": StateArray(0.0, transient=True),
         "usual": StateArray(2.0),
+        # Of the host, the same in all rows: how strange its strangest fifth is, readings of that.
+        "restless": StateArray(0.0, width=2),
         # The largest record ratio not confirmed yet, and how many readings ago it was.
         "pending": StateArray(0.0, width=2, transient=True),
         # What rang last, and how many readings ago.
@@ -185,11 +200,14 @@ class Ensemble(Detector):
             judged = max(1, len(silent) - int(np.count_nonzero(silent)))
             candidate = self._records(found, state, left.part, judged)
         youth = _youth(left, state)
-        by_channels = held - youth
+        by_channels = held / _restlessness(state, judged) - youth
         onset = by_channels + RARITY_WEIGHT * _windows.rarity(window, state, self._sides)
-        novelty = _novelty(candidate, state)
         if judged >= SERIES_LEAST:
-            novelty = np.where(by_channels >= ONSET, novelty, np.float32(0))
+            begins = by_channels >= ONSET + OFTENER * np.float32(np.log10(judged))
+            novelty = np.where(begins, _novelty(candidate, state), np.float32(0))
+        else:
+            young = state["known"][:, 0] < PROVEN_S / left.step_s
+            novelty = _novelty(candidate, state, young & ~(by_channels >= ONSET))
         for told in (held, by_channels, onset, novelty):
             told[silent] = np.nan
         finer = np.float32(np.log10(1 / left.part))
@@ -293,6 +311,36 @@ def _youth(left: Residuals, state: Mapping[str, Array]) -> Array:
     return young
 
 
+def _restlessness(state: Mapping[str, Array], judged: int) -> np.float32:
+    """Return what scores are divided by on a host whose strangest series are often strange."""
+    usual = _of_host(state)[0]
+    if judged < SERIES_LEAST:
+        return np.float32(1)
+    return np.float32(max(usual / RESTLESS, 1) ** RESTLESS_POWER)
+
+
+def _of_host(state: Mapping[str, Array]) -> tuple[float, float]:
+    """Return the quantile of the strangest fifth's mean, and of how many readings it is."""
+    usual, seen = state["restless"].T
+    if not len(seen) or not seen.max() > 0:
+        return RESTLESS * RESTLESS_BEGIN, 0.0
+    oldest = int(seen.argmax())
+    return float(usual[oldest]), float(seen[oldest])
+
+
+def _rest(held: Array, state: Mapping[str, Array]) -> None:
+    """Let the host's quantile take a step towards how strange its strangest fifth is now."""
+    told = held[np.isfinite(held)]
+    if len(told) < SERIES_LEAST:
+        return
+    many = max(1, round(FIFTH * len(told)))
+    now = float(np.partition(told, -many)[-many:].mean())
+    usual, seen = _of_host(state)
+    step = RESTLESS_STEP / (min(seen, RESTLESS_SPAN) + RESTLESS_PRIOR)
+    usual += step * (RESTLESS_QUANTILE if now > usual else RESTLESS_QUANTILE - 1)
+    state["restless"][:] = usual, seen + 1
+
+
 def _together(onset: Array, judged: int) -> Array:
     """Return the mean onset of the host's strangest series, for those; 0 for the others.
 
@@ -309,13 +357,18 @@ def _together(onset: Array, judged: int) -> Array:
     return np.where(among, own, np.where(np.isnan(onset), onset, np.float32(0)))
 
 
-def _novelty(candidate: Array, state: Mapping[str, Array]) -> Array:
-    """Return what is confirmed of the candidates and passes after what rang before."""
+def _novelty(
+    candidate: Array, state: Mapping[str, Array], alone: NDArray[np.bool_] | np.bool_ = _NONE
+) -> Array:
+    """Return what is confirmed of the candidates and passes after what rang before.
+
+    What nothing else speaks for, ``alone``, does not ring.
+    """
     pending, ago = state["pending"].T
     rung, since = state["rung"].T
     before = np.where(ago < WITHIN, pending, 0)
     score = np.maximum(np.minimum(candidate, before), candidate / np.float32(ALONE))
-    score = np.minimum(score, np.float32(MOST))
+    score = np.minimum(score, np.where(alone, np.float32(NEARLY), np.float32(MOST)))
     passes = (since > SILENCE) | (rung == 0) | (np.minimum(score, np.float32(BEATEN)) > rung)
     return np.where(passes & (score >= 1), score, np.float32(0))
 
@@ -337,6 +390,7 @@ def _remember(seen: _Seen, state: Mapping[str, Array]) -> None:
     ago[takes] = 0
     rung, since = state["rung"].T
     since += read
+    _rest(seen.held, state)
     rang = read & (seen.novelty >= 1)
     rung[rang] = np.minimum(seen.novelty[rang], np.float32(BEATEN))
     since[rang] = 0

@@ -159,7 +159,10 @@ def test_novelty_is_quiet_for_a_while_after_it_rang() -> None:
     state["rung"][:, 0] = (ensemble.BEATEN, ensemble.BEATEN, 1.05, 0)
     state["rung"][:, 1] = (ensemble.SILENCE, ensemble.SILENCE + 1, 3, 3)
     candidate = np.full(4, 2.4, dtype=np.float32)
-    np.testing.assert_allclose(ensemble._novelty(candidate, state), [0, 1.2, 1.2, 1.2])
+    np.testing.assert_allclose(
+        ensemble._novelty(candidate, state),
+        [0, 1.2, 1.2, 1.2],
+    )
 
 
 def test_a_young_record_has_to_be_beaten_by_more() -> None:
@@ -212,10 +215,72 @@ def test_many_series_a_little_strange_at_once_are_the_hosts_and_no_single_one_is
     assert (together[:5, 2_000] >= TOGETHER.threshold).sum() >= 3
     assert not (together[5:, 2_000] >= TOGETHER.threshold).any()
     assert not (together[:, QUIET:2_000] >= TOGETHER.threshold).any()
-    alone = Minutes(series[:1]).scores(values[:1])[0, 0, 2_000]
-    # Of twenty series one has to be the stranger: 16 for a factor of ten.
-    assert onset[0, 2_000] == pytest.approx(alone - 16 * np.log10(20), abs=0.01)
     assert not (onset[:, 2_000] >= ONSET.threshold).any()
+
+
+@pytest.mark.parametrize("rows", [1, 2, ensemble.SERIES_LEAST - 1])
+def test_of_several_series_one_has_to_be_the_stranger(rows: int) -> None:
+    machine = Minutes([VALUE.series(str(row)) for row in range(rows)])
+    machine.scores(np.stack([noise(2_000, seed) for seed in range(rows)]))
+    seen = machine.detector._look(machine.view(), machine.state)
+    machine.state["known"][:, 0] = 200_000
+    seen = machine.detector._look(machine.view(), machine.state)
+    rarity = _windows.rarity(machine.view(), machine.state, np.ones((2, rows), dtype=np.float32))
+    allowed = seen.held + 2 * rarity - seen.onset
+    np.testing.assert_allclose(allowed, 16 * np.log10(60 * rows), atol=1e-4)
+
+
+def test_a_host_whose_series_are_often_strange_has_to_be_the_stranger() -> None:
+    random = np.random.default_rng(4)
+    rows = 20
+    calm = random.normal(50, 5, (rows, 2_500))
+    wild = 50 + 5 * random.standard_t(2, (rows, 2_500))
+    usual, rung = [], []
+    for values in (calm, wild):
+        machine = Minutes([VALUE.series(str(row)) for row in range(rows)])
+        scores = machine.scores(values.astype(np.float32))
+        usual.append(ensemble._of_host(machine.state)[0])
+        rung.append(int((scores[2] >= ensemble.TOGETHER).any(axis=0).sum()))
+    # That of normal noise is the unit.
+    assert usual[0] == pytest.approx(ensemble.RESTLESS, rel=0.1)
+    assert usual[1] > 1.4 * ensemble.RESTLESS
+    assert rung == [0, 0]
+
+
+def test_a_host_is_taken_for_restless_until_it_was_seen_to_be_calm() -> None:
+    state = new_state(Ensemble(EnsembleConfig()), 10)
+    begins = (ensemble.RESTLESS_BEGIN) ** ensemble.RESTLESS_POWER
+    assert ensemble._restlessness(state, 10) == pytest.approx(begins)
+    assert ensemble._restlessness(state, ensemble.SERIES_LEAST - 1) == 1
+    calm = np.full(10, 4, dtype=np.float32)
+    for _ in range(500):
+        ensemble._rest(calm, state)
+    assert ensemble._restlessness(state, 10) == 1
+    # A series that is new is told by the others; what was learned of few is not heard.
+    state["restless"][3] = 0
+    ensemble._rest(calm, state)
+    assert (state["restless"][:, 1] == 501).all()
+    ensemble._rest(np.where(np.arange(10) < 4, calm, np.float32(np.nan)), state)
+    assert (state["restless"][:, 1] == 501).all()
+    # Half a day of trouble, in minutes, does not make it one.
+    for _ in range(1_000):
+        ensemble._rest(calm, state)
+    for _ in range(720):
+        ensemble._rest(np.full(10, 40, dtype=np.float32), state)
+    assert ensemble._restlessness(state, 10) < 1.5
+
+
+def test_a_record_that_nothing_speaks_for_does_not_ring_and_keeps_none_from_it() -> None:
+    state = new_state(Ensemble(EnsembleConfig()), 3)
+    candidate = np.full(3, 2.6, dtype=np.float32)
+    alone = np.array([True, False, False])
+    state["rung"][1] = (ensemble.NEARLY, 2)
+    state["rung"][2] = (ensemble.BEATEN, 2)
+    novelty = ensemble._novelty(candidate, state, alone)
+    np.testing.assert_allclose(novelty, [ensemble.NEARLY, 1.3, 0])
+    assert novelty[0] < ensemble.BEATEN
+    state["rung"][:] = (ensemble.NEARLY, 2)
+    assert ensemble._novelty(candidate, state, np.ones(3, dtype=bool)).tolist() == [0, 0, 0]
 
 
 def test_the_hosts_score_is_the_mean_of_its_strangest_series() -> None:

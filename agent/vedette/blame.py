@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import tzinfo
 
 from vedette import causes, sentences, suspects
-from vedette.api import Finding, Suspect
+from vedette.api import Event, Finding, Suspect
 from vedette.cases import Case
 from vedette.entities import family_of
 from vedette.relations import is_traffic
@@ -84,7 +84,8 @@ class Blame:
         return [
             causes.suspect(one, onset, self._clock)
             for one in found
-            if one.kind != "gpu" or not self.tenants.is_elsewhere(one.entity, case.places)
+            if not (one.kind == "gpu" and self.tenants.is_elsewhere(one.entity, case.places))
+            and not _is_itself(one, case)
         ]
 
     def _words(self, finding: Finding) -> str:
@@ -94,6 +95,12 @@ class Blame:
 
     def _clock(self, time_ns: int) -> str:
         return sentences.clock(time_ns, self._zone)
+
+
+def _is_itself(event: Event, case: Case) -> bool:
+    """Say whether an event is what a case tells anyway: that a thing of it fell silent."""
+    things = (one.series.values for one in case.members.values())
+    return event.kind == causes.OUTAGE and any(event.entity in values for values in things)
 
 
 def _telling(case: Case, primary: Finding) -> str:

@@ -29,6 +29,8 @@ MAX_TEXT = 200
 _SAID = frozenset({"log", "silence"})
 #: Families in which it shows what was done to a GPU.
 _BY_GPU = frozenset({"gpu", "hardware", "model"})
+#: That a thing fell silent.
+OUTAGE = "outage"
 #: What is a cause only for want of a better one: it changes what the agent sees, not the host.
 _LAST = "agent"
 

@@ -175,7 +175,7 @@ class Teller:
             if changes:
                 text = f"{one.title} on {one.endpoint} {'; '.join(dict.fromkeys(changes))}"
                 log.info("model server change=%r", text)
-                yield Event(wall_ns, "deploy", one.endpoint, text)
+                yield Event(wall_ns, "deploy" if one.up else "outage", one.endpoint, text)
             due = now_s - self._told_s.get(one.endpoint, float("-inf")) >= TOLD_S
             if one.up and (changes or due):
                 self._told_s[one.endpoint] = now_s

@@ -16,6 +16,8 @@ ENDPOINT, LAYER = "vedette.model.endpoint", "vedette.model.layer"
 MODEL, VERSION = "gen_ai.request.model", "vedette.model.version"
 #: A pace that is no slower than this is as ever; a cache of prefixes is worse below this.
 AS_EVER, WORSE = 1.5, 0.6
+#: A KV cache from here on is what is short.
+FULL = 0.95
 _WHY = {
     "connect": "nobody listens there any more: its process is gone",
     "timeout": "its port is open and no page comes: it hangs",
@@ -86,15 +88,17 @@ def _queue(look: Look, value: float) -> str:
     kv = look.of("kv_cache.utilization")
     if isfinite(limit) and running >= limit:
         parts.append(f"all {limit:g} that can be worked on at once are")
-    elif isfinite(kv) and kv < 0.95:
+    elif kv < FULL and not _preempted(look):
         parts.append(f"the KV cache is {_percent(kv)} full and not what is short")
-    if kv >= 0.95:
+    if kv >= FULL or _preempted(look):
         parts += _kv(look)
     return "; ".join([*parts, *_pace(look)])
 
 
 def _full(look: Look, value: float) -> str:
-    parts = ["the KV cache is full", *_at_work(look), *_preempted(look)]
+    kv = look.of("kv_cache.utilization")
+    full = f"the KV cache is {_percent(kv)} full" if isfinite(kv) else "the KV cache is full"
+    parts = [full, *_at_work(look), *_preempted(look)]
     return "; ".join([*parts, *_pace(look)])
 
 

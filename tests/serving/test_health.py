@@ -171,7 +171,22 @@ def test_a_full_kv_cache_with_preemptions_is_named() -> None:
         engine.preempted += 5
         host.serve(engine.page())
         host.tick()
-    assert any("the KV cache is full; 1 waiting, 8 worked on" in x for x in host.titles)
+    assert any("the KV cache is 99 % full; 1 waiting, 8 worked on" in x for x in host.titles)
+
+
+def test_a_kv_cache_that_readings_hit_with_a_little_room_is_short_where_requests_make_room() -> None:
+    host, engine = Host(), Engine(slots=4)
+    healthy(host, engine)
+    for round_ in range(9):
+        engine.work(10, 25)
+        engine.kv = (0.87, 0.91, 1.0)[round_ % 3]
+        engine.preempted += 20
+        host.serve(engine.page())
+        host.tick()
+    ((_, incident),) = host.opened
+    assert "% full and not what is short" not in incident.title
+    assert "preemptions a minute" in incident.title
+    assert host.value("vedette.model.kv_cache.full.time") >= 60
 
 
 def test_a_kv_cache_that_fills_is_said_with_the_time_left() -> None:

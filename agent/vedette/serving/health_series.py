@@ -40,7 +40,8 @@ QUEUE_WAIT = _of(
 FULL_TIME = _of(
     "vedette.model.kv_cache.full.time",
     "s",
-    "Time for which the KV cache has been full (95 %) while requests wait or are preempted.",
+    "Time for which the KV cache has been full (95 %) while requests wait or are preempted; from "
+    "80 % on where they are preempted between readings.",
 )
 FULL_IN = _of(
     "vedette.model.kv_cache.full_in",

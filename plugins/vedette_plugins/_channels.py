@@ -188,4 +188,6 @@ def _step_s(window: Window) -> float:
     """Return the step of the newest readings; before there are two, five minutes."""
     if len(window.time) < 2:
         return PROFILE_STEP_S
-    return float(np.diff(window.time[-8:]).min()) * 1e-9
+    steps = np.diff(window.time[-8:])
+    forward = steps[steps > 0]  # where the clock was set back one is none, or goes back
+    return float(forward.min()) * 1e-9 if len(forward) else PROFILE_STEP_S

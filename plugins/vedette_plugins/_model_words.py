@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import isfinite, nan
 
+import numpy as np
+
 from vedette.api import Series, Window
 
 PREFIX = "vedette.model."
@@ -16,6 +18,11 @@ ENDPOINT, LAYER = "vedette.model.endpoint", "vedette.model.layer"
 MODEL, VERSION = "gen_ai.request.model", "vedette.model.version"
 #: A pace that is no slower than this is as ever; a cache of prefixes is worse below this.
 AS_EVER, WORSE = 1.5, 0.6
+#: A KV cache from here on is what is short.
+FULL = 0.95
+#: What it was in the last minute is said where it was more by this.
+MOMENT = 0.05
+MINUTE_NS = 61_000_000_000
 _WHY = {
     "connect": "nobody listens there any more: its process is gone",
     "timeout": "its port is open and no page comes: it hangs",
@@ -57,6 +64,19 @@ class Look:
                 found.append((its, value))
         return found
 
+    def peak(self, name: str) -> float:
+        """Return the highest reading of the last minute, of a figure of the same model."""
+        times = self._window.time
+        recent = times > times[-1] - MINUTE_NS
+        found = [
+            float(np.fmax.reduce(self._window.values[row, recent]))
+            for row, series in enumerate(self._window.series)
+            if series is not None
+            and series.instrument.name == PREFIX + name
+            and self._is_mine(self.attributes(series))
+        ]
+        return max(filter(isfinite, found), default=nan)
+
     def _is_mine(self, its: Mapping[str, str]) -> bool:
         if its.get(ENDPOINT) != self._own.get(ENDPOINT):
             return False
@@ -83,19 +103,18 @@ def _queue(look: Look, value: float) -> str:
     waits = f", a request waits for about {_length(wait)}" if isfinite(wait) else ""
     parts = [f"a queue that lasts{waits}", *_at_work(look)]
     running, limit = look.of("requests.running"), look.of("requests.limit")
-    kv = look.of("kv_cache.utilization")
+    kv = look.peak("kv_cache.utilization")
     if isfinite(limit) and running >= limit:
         parts.append(f"all {limit:g} that can be worked on at once are")
-    elif isfinite(kv) and kv < 0.95:
+    elif kv < FULL and not _preempted(look):
         parts.append(f"the KV cache is {_percent(kv)} full and not what is short")
-    if kv >= 0.95:
+    if kv >= FULL or _preempted(look):
         parts += _kv(look)
     return "; ".join([*parts, *_pace(look)])
 
 
 def _full(look: Look, value: float) -> str:
-    parts = ["the KV cache is full", *_at_work(look), *_preempted(look)]
-    return "; ".join([*parts, *_pace(look)])
+    return "; ".join([*_fullness(look), *_at_work(look), *_preempted(look), *_pace(look)])
 
 
 def _filling(look: Look, value: float) -> str:
@@ -164,8 +183,15 @@ def _at_work(look: Look) -> list[str]:
 
 
 def _kv(look: Look) -> list[str]:
-    kv = look.of("kv_cache.utilization")
-    return [f"the KV cache is {_percent(kv)} full", *_preempted(look)] if isfinite(kv) else []
+    return [*_fullness(look), *_preempted(look)]
+
+
+def _fullness(look: Look) -> list[str]:
+    """Say how full the KV cache is; a reading may hit a moment at which requests have ended."""
+    now, peak = look.of("kv_cache.utilization"), look.peak("kv_cache.utilization")
+    if peak - now > MOMENT:
+        return [f"the KV cache is {_percent(now)} full, in the last minute up to {_percent(peak)}"]
+    return [f"the KV cache is {_percent(now)} full"] if isfinite(now) else []
 
 
 def _preempted(look: Look) -> list[str]:

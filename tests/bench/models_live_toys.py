@@ -36,13 +36,20 @@ PATIENCE_S = 90.0
 class Ask:
     """A request: what the client sends, and the outcome that its answer has if all is well.
 
-    ``uncounted`` is why the server's own page does not have it, where it has not.
+    ``uncounted`` is why the server's own page does not have it, where it has not. One that
+    ``leaves`` closes the connection once the answer has begun.
     """
 
     outcome: str
     body: object
     path: str
     uncounted: str = ""
+    leaves: bool = False
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is answered with 200."""
+        return self.outcome == "ok" or self.leaves
 
 
 @dataclass
@@ -62,6 +69,9 @@ class Toy:
     layer: str = "engine"
     prepare: Callable[[Path, Path], None] = lambda _home, _env: None
     redeploy: Callable[[Path], tuple[Ask, ...]] | None = None
+    #: The same with another model, where that takes a new start.
+    other: Toy | None = None
+    patience_s: float = PATIENCE_S
 
     def is_installed(self, root: Path) -> bool:
         return (root / self.name / "bin" / self.program).exists()

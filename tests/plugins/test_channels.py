@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -202,3 +203,15 @@ def test_a_large_offset_does_not_drown_the_spreads() -> None:
     values = (1e6 + 8 * random.normal(0, 1, (1, 300))).astype(np.float32)
     expected = np.log(values[0, -12:].astype(np.float64).std())
     assert left(go(values), "spread12")[0, -1] == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "step_s"),
+    [((0, 10, 20), 10), ((0, 10, 10, 20), 10), ((20, 10), 300), ((9, 9), 300)],
+)
+def test_a_step_is_none_that_goes_back_or_nowhere(seconds: tuple[int, ...], step_s: float) -> None:
+    view = window(np.zeros((1, len(seconds)), np.float32), end_ns=S)
+    view = msgspec.structs.replace(view, time=np.array(seconds, np.int64) * S)
+    found = _channels.residuals(view, fresh(1))
+    assert found.step_s == pytest.approx(step_s)
+    assert 0 < found.part <= 1

@@ -152,6 +152,11 @@ def test_an_address_of_the_other_kind_has_brackets() -> None:
         (("python3", "/usr/bin/mlserver", "start", "."), 8082, "mlserver"),
         (("ray::DashboardAgent",), 39665, "ray-serve"),
         (("python3", "-u", "/opt/ray/dashboard/agent.py"), 39665, "ray-serve"),
+        # The parts of an engine listen for each other, on a dozen ports, and have no page.
+        (("VLLM::EngineCore",), 8000, None),
+        (("VLLM::Worker_TP0",), 33747, None),
+        (("VLLM::APIServer_1",), 8000, "vllm"),
+        (("sglang::scheduler_TP1",), 30000, None),
         # Its proxy counts what it is asked as requests of clients, and has no page.
         (("ray::ProxyActor",), 8000, None),
         (("python3", "app.py"), 8000, ""),

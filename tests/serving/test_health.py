@@ -171,7 +171,22 @@ def test_a_full_kv_cache_with_preemptions_is_named() -> None:
         engine.preempted += 5
         host.serve(engine.page())
         host.tick()
-    assert any("the KV cache is full; 1 waiting, 8 worked on" in x for x in host.titles)
+    assert any("the KV cache is 99 % full; 1 waiting, 8 worked on" in x for x in host.titles)
+
+
+def test_a_kv_cache_with_a_little_room_is_short_where_requests_make_room() -> None:
+    host, engine = Host(), Engine(slots=4)
+    healthy(host, engine)
+    for round_ in range(9):
+        engine.work(10, 25)
+        engine.kv = (0.87, 0.91, 1.0)[round_ % 3]
+        engine.preempted += 20
+        host.serve(engine.page())
+        host.tick()
+    ((_, incident),) = host.opened
+    assert "% full and not what is short" not in incident.title
+    assert "preemptions a minute" in incident.title
+    assert host.value("vedette.model.kv_cache.full.time") >= 60
 
 
 def test_a_kv_cache_that_fills_is_said_with_the_time_left() -> None:
@@ -444,6 +459,27 @@ def test_a_real_vllm_amid_sixteen_clients_has_a_queue_and_room_in_its_kv_cache()
     for _ in range(14):
         stays.tick()
     assert any("12 waiting, 4 worked on; the KV cache is 39 % full" in x for x in stays.titles)
+
+
+def test_a_real_vllm_short_of_kv_cache_is_one_incident_that_says_so() -> None:
+    # Between readings a thousand requests made room; the readings say 92 to 100 % full.
+    host = Host()
+    for path in sorted((LOAD / "vllm-0.32.0-kv-cache").glob("page.*.prom")):
+        host.serve(path.read_bytes())
+        host.tick()
+        if host.value("vedette.model.requests.waiting") > 0:
+            rung = host.value("vedette.model.kv_cache.full.time")
+    assert rung >= 70
+    ((opened_s, incident),) = host.opened
+    assert opened_s <= 60
+    assert "a queue that lasts, a request waits for about 1" in incident.title
+    assert "not what is short" not in incident.title
+    assert "% full; " in incident.title
+    assert "preemptions a minute" in incident.title
+    for _ in range(12):
+        host.tick()
+    assert host.correlator.incidents[0].state == "resolved"
+    assert len(host.opened) == 1
 
 
 def test_a_real_llama_cpp_with_six_waiting_for_two_slots_has_a_queue_without_a_time() -> None:

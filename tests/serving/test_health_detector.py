@@ -101,6 +101,20 @@ def test_words_are_of_the_same_server_and_model_alone() -> None:
     assert text == "a queue that lasts, a request waits for about 12 s; 11 waiting"
 
 
+def test_a_kv_cache_is_told_with_the_fullest_of_the_last_minute() -> None:
+    judge = ModelHealth(ModelHealthConfig())
+    kv = SIGNALS["vedette.model.kv_cache.utilization"].instrument.series(*PLACE, "")
+    told = [series.QUEUE_TIME.series(*PLACE), kv]
+    values = np.array([[0, 50, 60, 70], [0.5, 0.99, np.nan, 0.64]], dtype=np.float32)
+    times = np.array([-90, -20, -10, 0]) * 10**9 + 10**18
+    found = Window(times, values, told, 1)
+    judge.score(found, {})
+    words = "the KV cache is 64 % full, in the last minute up to 99 %"
+    assert judge.explain(found, {}, 0).text == f"a queue that lasts; {words}"
+    early = Window(times, np.where(values == np.float32(0.99), 0.6, values), told, 1)
+    assert judge.explain(early, {}, 0).text.endswith("is 64 % full and not what is short")
+
+
 def test_a_share_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="failures = 5 is not above 0 and at most 1"):
         ModelHealthConfig(failures=5)

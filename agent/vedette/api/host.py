@@ -50,9 +50,10 @@ class Event(msgspec.Struct, frozen=True):
     """Something that happened. ``text`` says it in a few words that can follow "after": "unit
     nginx.service restarted", "the clock was set back by 3 s".
 
-    ``kind`` is a word (``restart``, ``reboot``, ``deploy``, ``config``, ``kernel``, ``clock``,
-    ``agent``, your own), ``entity`` the name of the thing it happened to (``nginx.service``; of a
-    kernel message its kind, ``io_error``; empty: the host). ``time_ns`` is Unix ns.
+    ``kind`` is a word (``restart``, ``reboot``, ``deploy``, ``outage``, ``config``, ``kernel``,
+    ``clock``, ``agent``, your own), ``entity`` the name of the thing it happened to
+    (``nginx.service``; of a kernel message its kind, ``io_error``; empty: the host). ``time_ns`` is
+    Unix ns.
     """
 
     time_ns: int

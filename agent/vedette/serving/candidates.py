@@ -22,7 +22,11 @@ UNNAMED_INFO = ("/info",)
 
 
 class Hint(msgspec.Struct, frozen=True):
-    """How one server shows itself. ``words`` are looked for in the command line and the name."""
+    """How one server shows itself. ``words`` are looked for in the command line and the name.
+
+    What is called like ``inner`` is a part of it that speaks to the other parts alone: it may
+    listen on a dozen ports (vLLM's workers, for Gloo), and a question there is at best an oddity.
+    """
 
     server: str
     words: str
@@ -30,17 +34,30 @@ class Hint(msgspec.Struct, frozen=True):
     paths: tuple[str, ...] = (METRICS,)
     #: What confirms it and tells of its models, when it has the page or has none.
     info: tuple[str, ...] = ()
+    inner: str = ""
 
 
 HINTS: tuple[Hint, ...] = (
-    Hint("vllm", r"\bvllm\b|VLLM::", (8000,), info=("/version", "/v1/models")),
+    Hint(
+        "vllm",
+        r"\bvllm\b|VLLM::",
+        (8000,),
+        info=("/version", "/v1/models"),
+        inner=r"VLLM::(?:EngineCore|Worker|DPCoordinator)",
+    ),
     Hint(
         "sglang-router",
         r"\bsmg\b|sglang[_-]router",
         (30000, 29000),
         info=("/workers", "/v1/models"),
     ),
-    Hint("sglang", r"\bsglang\b", (30000,), info=("/get_model_info", "/get_server_info")),
+    Hint(
+        "sglang",
+        r"\bsglang\b",
+        (30000,),
+        info=("/get_model_info", "/get_server_info"),
+        inner=r"sglang::(?:scheduler|detokenizer)",
+    ),
     Hint(
         "tensorrt-llm",
         r"trtllm[-_]serve|tensorrt_llm",
@@ -84,6 +101,7 @@ HINTS: tuple[Hint, ...] = (
     Hint("dcgm-exporter", r"dcgm[-_]exporter", (9400,)),
 )
 _WORDS = [(hint, re.compile(hint.words)) for hint in HINTS]
+_INNER = re.compile("|".join(hint.inner for hint in HINTS if hint.inner))
 _PORTS = frozenset(port for hint in HINTS for port in hint.ports)
 #: Programs that models are served with and that do not say which one by themselves.
 _RUNTIMES = re.compile(r"(?:^|/)(?:python[\d.]*|java|node|uvicorn|gunicorn|hypercorn)$")
@@ -110,6 +128,8 @@ def candidate(listener: Listener) -> Candidate | None:
     process = listener.process
     if process is not None:
         text = _said(process)
+        if _INNER.search(text):
+            return None
         for hint, words in _WORDS:
             said = words.search(text)
             if said is not None:

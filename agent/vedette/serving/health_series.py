@@ -40,7 +40,8 @@ QUEUE_WAIT = _of(
 FULL_TIME = _of(
     "vedette.model.kv_cache.full.time",
     "s",
-    "Time for which the KV cache has been full (95 %) while requests wait or are preempted.",
+    "Time for which the KV cache has been full (95 %) while requests wait or are preempted; where "
+    "they were preempted between readings from 80 % on, or for one of ten requests that end.",
 )
 FULL_IN = _of(
     "vedette.model.kv_cache.full_in",

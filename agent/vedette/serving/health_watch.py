@@ -23,7 +23,7 @@ from math import isfinite, nan
 
 from vedette.api import Sample
 from vedette.serving import health_series as series
-from vedette.serving.health_figures import BAD, WORKED, Figures, Minute
+from vedette.serving.health_figures import BAD, MINUTE_S, WORKED, Figures, Minute
 from vedette.serving.health_usual import Pace
 
 #: So many usual requests long nothing may finish; so long before any has.
@@ -35,6 +35,8 @@ STALL_LEAST = 3.0
 WAIT_LEAST_S, WAIT_FACTOR, WAIT_LONG_S = 1.0, 2.0, 10.0
 #: From here on a KV cache is full; from there on it is looked when it will be.
 KV_FULL, KV_HIGH = 0.95, 0.8
+#: Or as many of those that end had to make room once.
+PREEMPTED_PART = 0.1
 #: The line through so much of the past, of so many readings, of whose steps so many rise and none
 #: falls by more than that.
 KV_SPAN_S, KV_READINGS, KV_RISING, KV_FALL = 300.0, 15, 0.8, 0.01
@@ -68,6 +70,8 @@ class Watch:
         self._stalled: float | None = None
         self._wait, self._queue_told = nan, False
         self._now: dict[str, float] = {}
+        #: How many were worked on at each reading since nobody waited.
+        self._running: deque[tuple[float, float]] = deque(maxlen=64)
         self._kv: deque[tuple[float, float]] = deque(maxlen=64)
         self._bursts: deque[tuple[float, float]] = deque(maxlen=64)
         self._now_s = now_s
@@ -117,6 +121,7 @@ class Watch:
 
     def _step_queue(self, figures: Figures, engine_s: float) -> None:
         now = figures.now
+        self._running.append((self._now_s, now.get("running", 0.0)))
         self._wait, is_long = nan, False
         if not any(map(self.minute.tells, (*ENDED, "queue.count"))):
             # How long a request waits is not known then, but what part of its time.
@@ -131,6 +136,7 @@ class Watch:
             is_long = self._is_long(self._wait, rate, figures, engine_s)
         if not now.get("waiting", 0.0) > 0:
             self._quiet_s = self._now_s
+            self._running.clear()
         self._queue_told = "waiting" in now or isfinite(self._wait)
         self._queued_s = self._since(self._queued_s, is_long)
 
@@ -146,7 +152,7 @@ class Watch:
 
     def _is_long(self, wait: float, rate: float, figures: Figures, engine_s: float) -> bool:
         """Say whether a wait is long beside the work that it is for."""
-        running = figures.now.get("running", 0.0)
+        running = self._at_work()
         work = self.minute.compute_s()
         if running > 0 and rate > 0 and not figures.whole:
             work = running / rate
@@ -158,6 +164,14 @@ class Watch:
         factor = WAIT_FACTOR + (1.0 if figures.whole else 0.0)
         return wait >= max(WAIT_LEAST_S, factor * work)
 
+    def _at_work(self) -> float:
+        """Return how many are worked on, as the readings of the last minute have it.
+
+        Where requests begin and end together, one reading is far from what is usual.
+        """
+        found = [many for at_s, many in self._running if self._now_s - at_s < MINUTE_S]
+        return sum(found) / len(found) if found else 0.0
+
     def _step_kv(self, figures: Figures) -> None:
         kv = figures.now.get("kv")
         if kv is None:
@@ -165,8 +179,14 @@ class Watch:
         while self._kv and self._now_s - self._kv[0][0] > KV_SPAN_S:
             self._kv.popleft()
         self._kv.append((self._now_s, kv))
-        pressed = figures.now.get("waiting", 0.0) > 0 or figures.gains.get("preemptions", 0.0) > 0
-        self._full_s = self._since(self._full_s, kv >= KV_FULL and pressed)
+        # Requests that end leave room for a moment, and readings may hit such moments: that others
+        # had to make room since the one before is what shows it then.
+        preempted = figures.gains.get("preemptions", 0.0)
+        pressed = figures.now.get("waiting", 0.0) > 0 or preempted > 0
+        ended = sum(figures.gains.get(key, 0.0) for key in WORKED)
+        often = kv >= KV_HIGH or preempted >= PREEMPTED_PART * ended
+        is_full = (kv >= KV_FULL and pressed) or (preempted > 0 and often)
+        self._full_s = self._since(self._full_s, is_full)
 
     def _step_bursts(self, figures: Figures) -> None:
         while self._bursts and self._now_s - self._bursts[0][0] > BURST_S:

@@ -32,8 +32,6 @@ ROWS_MAX = 2_000
 #: Seconds between two times that a server is asked who it is because of what its page lacks.
 AGAIN_S = 60.0
 MODELS_MAX = 50
-#: How it is said that a server is not reached any more, with the reason after it.
-SILENT = "stopped answering"
 #: What a server may have of a model that it has not.
 ASKED = (
     "vedette.model.requests",
@@ -194,7 +192,7 @@ class Served:
         self._skips = SELDOM - 1 if self._failures >= PATIENCE else 0
         was_up, self.up, self.reason = self.up, False, reason
         if was_up:
-            return Said(changes=(f"{SILENT}: {reason}",))
+            return Said(changes=(f"stopped answering: {reason}",))
         return Said()
 
 

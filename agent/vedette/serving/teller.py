@@ -20,7 +20,7 @@ from vedette.serving.discovery import BYTES_MAX, TIMEOUT_S
 from vedette.serving.health import Health
 from vedette.serving.inventory_desk import Desk
 from vedette.serving.listening import Listener, Listening, Process
-from vedette.serving.served import MODELS_MAX, SILENT, Served
+from vedette.serving.served import MODELS_MAX, Served
 
 if TYPE_CHECKING:
     from vedette.serving.gpus import Gpus
@@ -175,8 +175,7 @@ class Teller:
             if changes:
                 text = f"{one.title} on {one.endpoint} {'; '.join(dict.fromkeys(changes))}"
                 log.info("model server change=%r", text)
-                silent = all(text.startswith(SILENT) for text in changes)
-                yield Event(wall_ns, "outage" if silent else "deploy", one.endpoint, text)
+                yield Event(wall_ns, "deploy" if one.up else "outage", one.endpoint, text)
             due = now_s - self._told_s.get(one.endpoint, float("-inf")) >= TOLD_S
             if one.up and (changes or due):
                 self._told_s[one.endpoint] = now_s

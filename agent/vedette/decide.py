@@ -2,8 +2,8 @@
 
 Each head of a detector gives one score per series. Its *ratio* says how far it is towards a
 finding, 1 is the threshold: the score by the head's own threshold where it has one, common to all
-series; otherwise log p by log ``OPEN_P``, with p from the tail of the series (tails.py), so that a
-detector may score in any unit. Every score gets a p, whatever decides.
+series; otherwise log p by that of ``OPEN_P``, with p from the tail of the series (tails.py), so
+that a detector may score in any unit. Every score gets a p, whatever decides.
 
 A finding opens when readings were strange (ratio 1 and above) for ``Head.confirm`` of them and
 ``Head.confirm_s``, with no two others in a row; it closes when they were calm (below ``Head.calm``)

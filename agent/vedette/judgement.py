@@ -1,16 +1,14 @@
 """Follow what one head says of each series: how strange it is, for how long, and what is open.
 
 A score's *ratio* says how far it is towards a finding, 1 is the threshold: the score by the head's
-own threshold where it has one; otherwise log p by log ``OPEN_P``, with p from the tail of the
-series (tails.py). A level rule's score is its ratio.
+own threshold where it has one; otherwise log p by that of ``OPEN_P``, with p from the tail of the
+series (tails.py); the p is larger while a series is young. A level rule's score is its ratio.
 
 Only rows that are strange, were it lately, or have an open finding are looked at one by one; the
 arrays are 26 bytes per series, and the tail 33.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +22,11 @@ from vedette.tails import Tails
 #: the rest only where readings are independent: of 40 quiet series that are read each second and
 #: remember 20 of them, three in a row with 2e-4 came twice an hour, with this never in 18 hours.
 OPEN_P = 1e-5
+#: Of a series that had few readings it is more, as it had few chances: so many by chance in all.
+YOUNG_P, CHANCE = 2e-4, 0.02
 #: Of a level rule: a reading this near to the threshold is not calm.
 LEVEL_CALM = 0.9
 
-_LOG_OPEN = np.float32(math.log10(OPEN_P))
 _COUNTED = ("strange_since", "strange_count", "misses", "is_open")
 #: Rows of an array.
 Rows = NDArray[np.intp] | slice
@@ -104,7 +103,7 @@ class Judgement:
                 self.tails.grow(len(scores))
             rows, log_p = self.tails.step(scores, self.is_open)
             if threshold is None:
-                return rows[log_p <= _LOG_OPEN]
+                return rows[log_p <= self._log_open(rows)]
         return np.flatnonzero(scores >= np.float32(threshold))
 
     def p(self, rows: Rows = ALL) -> NDArray[np.float32]:
@@ -121,7 +120,13 @@ class Judgement:
             return self.scores[rows]
         if self.head.threshold is not None:
             return self.scores[rows] / np.float32(self.head.threshold)
-        return self.tails.log_p(self.scores, rows) / _LOG_OPEN
+        return self.tails.log_p(self.scores, rows) / self._log_open(rows)
+
+    def _log_open(self, rows: Rows) -> NDArray[np.float32]:
+        """Return log10 of the p from which a reading of rows is strange."""
+        seen = np.maximum(self.tails.seen[rows], 1)
+        log_p: NDArray[np.float32] = np.log10(np.clip(CHANCE / seen, OPEN_P, YOUNG_P))
+        return log_p.astype(np.float32)
 
     def follow(self, strange: NDArray[np.intp], scores: NDArray[np.float32], tick: int) -> None:
         """Keep count of runs of strange readings: a run survives a single one that is not."""

@@ -51,8 +51,8 @@ class Head(msgspec.Struct, frozen=True):
     calibrates the score per series to a tail probability and decides by that. A finding needs
     ``confirm`` strange readings with no two others in a row, over at least ``confirm_s`` seconds;
     ``release`` calm ones, over at least ``release_s`` seconds, end it. A reading is calm below
-    ``calm`` of the threshold; by default where p is about 0.01 (of a score that wears off by itself
-    that is late: the next fault would be part of this finding).
+    ``calm`` of the threshold; by default where p is about 0.002 to 0.01 (of a score that wears off
+    by itself that is late: the next fault would be part of this finding).
     """
 
     name: str

@@ -24,7 +24,7 @@ from vedette.cli import main
 from vedette.commands import loading
 from vedette.commands.backtest import chosen, configured, picture, scores_csv
 from vedette.csv_series import CsvError, Readings, read
-from vedette.judgement import CHANCE
+from vedette.judgement import OPEN_P
 from vedette.plot import NAME, TOP, draw
 
 S = 1_000_000_000
@@ -107,9 +107,8 @@ def test_a_step_is_a_finding_and_an_incident(write: Write, tmp_path: Path) -> No
     assert STEP.start < found[0] <= STEP.start + 10
     assert all(STEP.start <= place < STEP.stop + 30 for place in found)
     first = rows[STEP.start + 1]
-    # The p that makes a reading strange depends on how many there were: 342 since the warm-up.
-    ratio = math.log10(float(first["p"])) / math.log10(CHANCE / 342)
-    assert float(first["score"]) == pytest.approx(ratio, rel=1e-3)
+    ratio = math.log10(float(first["p"])) / math.log10(OPEN_P)
+    assert float(first["score"]) == pytest.approx(ratio, rel=1e-5)
     assert float(first["score"]) > 1  # strange, and a finding once it is confirmed
     (incident,) = json.loads((tmp_path / "incidents.json").read_text())["incidents"]
     assert incident["opened_ns"] // S == START_S + found[0] + 3  # gathered for 3 s

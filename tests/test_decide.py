@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from vedette.alarm_budget import DAY_NS, HIGHEST, AlarmBudget
 from vedette.api import Detector, Evidence, Head, Series, Window, gauge
 from vedette.decide import BUDGET_EVERY, Decider, FindingChange
-from vedette.judgement import OPEN_P
+from vedette.judgement import LEAST_OPEN_P, OPEN_P
+from vedette.tails import PRIOR_LENGTH
 
 sys.path.insert(0, str(Path(__file__).parent))
 from quiet_scores import quiet
@@ -237,6 +238,23 @@ def test_p_holds_though_quiet_data_rings_now_and_then(kind: str) -> None:
     shares = below / (100 * 6_000) / (1e-2, 1e-3, 1e-4)
     assert shares.min() > 0.5
     assert shares.max() < 2
+
+
+def test_where_strange_scores_last_a_reading_has_to_be_the_stranger() -> None:
+    drive = Drive(rows=2).calm()
+    judgement = drive.decider._judgements[drive.name]
+    drive.step(6.0, 6.0)
+    before = judgement.ratio()
+    judgement.tails.length[1] = 2 * PRIOR_LENGTH
+    after = judgement.ratio()
+    assert after[0] == before[0]
+    # A p smaller by two to the fifth, on a scale of logarithms.
+    expected = math.log10(OPEN_P) / max(math.log10(OPEN_P / 2**5), math.log10(LEAST_OPEN_P))
+    assert after[1] / before[1] == pytest.approx(expected, rel=1e-4)
+    judgement.tails.length[1] = 100
+    assert judgement.ratio()[1] / before[1] == pytest.approx(
+        math.log10(OPEN_P) / math.log10(LEAST_OPEN_P), rel=1e-4
+    )
 
 
 def test_no_score_is_no_opinion() -> None:

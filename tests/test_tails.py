@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vedette.tails import LASTING, LEARN_EVERY, LEAST_LOG_P, OLDEST, PRIOR_QUANTILE, Tails
+from vedette.tails import (
+    LASTING,
+    LEARN_EVERY,
+    LEAST_LOG_P,
+    OLDEST,
+    PRIOR_LENGTH,
+    PRIOR_QUANTILE,
+    Tails,
+)
 
 sys.path.insert(0, str(Path(__file__).parent))
 from quiet_scores import KINDS, quiet
@@ -244,6 +252,27 @@ def test_no_run_is_so_long_that_it_is_lost_count_of() -> None:
     assert tails.seen[0] == OLDEST
 
 
+def test_how_long_strange_scores_last_is_learned() -> None:
+    lengths = {kind: settled(kind, ticks=20_000).length for kind in ("normal", "autocorrelated")}
+    assert (lengths["normal"] < 1.5).all()
+    assert (lengths["autocorrelated"] > 2).all()
+    # A single fault, however long, says little.
+    tails = settled()
+    before = tails.length.copy()
+    feed(tails, 60.0, times=300)
+    feed(tails, 1.0, times=2 * LEARN_EVERY)
+    assert (tails.length - before < 0.2).all()
+
+
+def test_what_an_earlier_version_kept_without_lengths_is_taken_up() -> None:
+    tails, other = settled(), Tails(4)
+    kept = {name: values[0] for name, values in tails.arrays().items() if name != "length"}
+    other.restore(2, kept)
+    assert other.quantile[2] == tails.quantile[0]
+    assert other.seen[2] > 0
+    assert other.length[2] == pytest.approx(PRIOR_LENGTH)
+
+
 def test_growing_keeps_the_rest_and_forgetting_starts_anew() -> None:
     tails = settled("exponential", rows=3)
     before = learned(tails)
@@ -253,7 +282,8 @@ def test_growing_keeps_the_rest_and_forgetting_starts_anew() -> None:
     assert tails.quantile[3:].tolist() == pytest.approx([PRIOR_QUANTILE] * 2)
     tails.forget(np.array([1]))
     assert tails.quantile[1] == pytest.approx(PRIOR_QUANTILE)
-    assert tails.seen.tolist() == [before[2][0], 0, before[2][2], 0, 0]
+    seen = tails.arrays()["seen"].tolist()
+    assert seen == [before[-1][0], 0, before[-1][2], 0, 0]
     tails.step(np.full(5, 60, dtype=np.float32), closed(5))
     assert np.isnan(tails.log_p(np.full(5, 60, dtype=np.float32))).tolist() == [
         False,

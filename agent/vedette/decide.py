@@ -13,7 +13,7 @@ said that a series rang for nothing (``lenience``). A level rule is its own conf
 calibrated, and knows no bar but a mute.
 
 Vectorised: a usual tick is a dozen array operations per head; Python touches only rows that open,
-are open, or close. 59 bytes per head and series (judgement.py).
+are open, or close. 63 bytes per head and series (judgement.py).
 """
 
 from __future__ import annotations

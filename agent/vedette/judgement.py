@@ -2,10 +2,11 @@
 
 A score's *ratio* says how far it is towards a finding, 1 is the threshold: the score by the head's
 own threshold where it has one; otherwise log p by that of ``OPEN_P``, with p from the tail of the
-series (tails.py); the p is larger while a series is young. A level rule's score is its ratio.
+series (tails.py); the p is smaller where strange readings come in long runs. A level rule's score
+is its ratio.
 
 Only rows that are strange, were it lately, or have an open finding are looked at one by one; the
-arrays are 26 bytes per series, and the tail 33.
+arrays are 26 bytes per series, and the tail 37.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ from numpy.typing import NDArray
 from vedette.alarm_budget import Repeats
 from vedette.api import Finding, Head
 from vedette.growth import grown
-from vedette.tails import Tails
+from vedette.tails import PRIOR_LENGTH, Tails
 
-#: The p of a reading that is strange, where the head has no threshold of its own. Confirmation does
-#: the rest only where readings are independent: of 40 quiet series that are read each second and
-#: remember 20 of them, three in a row with 2e-4 came twice an hour, with this never in 18 hours.
-OPEN_P = 1e-5
-#: Of a series that had few readings it is more, as it had few chances: so many by chance in all.
-YOUNG_P, CHANCE = 2e-4, 0.02
+#: The p of a reading that is strange, where the head has no threshold of its own.
+OPEN_P = 2e-4
+#: Confirmation by several in a row does the rest only where readings are independent: 40 quiet
+#: series that are read each second and remember 20 of them rang twice an hour. Of a series whose
+#: runs above its quantile are twice as long as those of independent readings, the p is smaller by
+#: 2 to the power of this, but never less than the other.
+LONGER, LEAST_OPEN_P = 5, 1e-5
 #: Of a level rule: a reading this near to the threshold is not calm.
 LEVEL_CALM = 0.9
 
+_LOG_OPEN, _LOG_LEAST = np.log10(np.array([OPEN_P, LEAST_OPEN_P], dtype=np.float32))
 _COUNTED = ("strange_since", "strange_count", "misses", "is_open")
 #: Rows of an array.
 Rows = NDArray[np.intp] | slice
@@ -124,9 +127,9 @@ class Judgement:
 
     def _log_open(self, rows: Rows) -> NDArray[np.float32]:
         """Return log10 of the p from which a reading of rows is strange."""
-        seen = np.maximum(self.tails.seen[rows], 1)
-        log_p: NDArray[np.float32] = np.log10(np.clip(CHANCE / seen, OPEN_P, YOUNG_P))
-        return log_p.astype(np.float32)
+        longer = np.maximum(self.tails.length[rows] / np.float32(PRIOR_LENGTH), 1)
+        log_p: NDArray[np.float32] = np.maximum(_LOG_OPEN - LONGER * np.log10(longer), _LOG_LEAST)
+        return log_p
 
     def follow(self, strange: NDArray[np.intp], scores: NDArray[np.float32], tick: int) -> None:
         """Keep count of runs of strange readings: a run survives a single one that is not."""

@@ -18,8 +18,11 @@ common levels take note of it, but slowly and of one no more than ``OWED_MOST``.
 never been calm, with more scores below the quantile than in the run above it, has nothing to be
 compared with: no opinion.
 
+How long such runs are in the mean is learned as well: where they are long, several strange scores
+in a row are worth little more than one.
+
 Learning is done every ``LEARN_EVERY`` steps, of what was counted meanwhile, so a usual step is five
-array operations, and more only for the hundredth of the rows above their quantile. 33 bytes per
+array operations, and more only for the hundredth of the rows above their quantile. 37 bytes per
 series; what comes out does not depend on the order of the rows.
 """
 
@@ -39,6 +42,9 @@ LEVELS = (1e-3, 1e-4)
 #: Tail of a series without a history, of log(1 + score): Laplace-like scores in mean absolute
 #: deviations have their 0.99 quantile at 4.6.
 PRIOR_QUANTILE, PRIOR_EXCESS = 1.72, 0.25
+#: And the readings of a run above it, of which one counts for so many at most: those of
+#: independent ones, where a short mean of them is scored. The runs that the prior counts for.
+PRIOR_LENGTH, LONG_RUN, PRIOR_RUNS_LONG = 1.5, 6, 40.0
 #: Readings after which the quantile's steps shrink, the runs that the prior counts for, the runs
 #: after which the mean excess goes on learning at the same pace.
 PRIOR_READINGS = 100.0
@@ -76,7 +82,12 @@ OLDEST = np.float32(1e7)
 LEAST_LOG_P = np.float32(-30)
 
 _LN10 = float(np.log(10.0))
-_KEPT = {"quantile": PRIOR_QUANTILE, "excess": PRIOR_EXCESS, "seen": 0.0}
+_KEPT = {
+    "quantile": PRIOR_QUANTILE,
+    "excess": PRIOR_EXCESS,
+    "length": PRIOR_LENGTH,
+    "seen": 0.0,
+}
 _RUN = ("_peak", "_above", "_third", "_fourth")
 _PASSING = ("_calm", "_high", "_mark", "_found", "_tried")
 
@@ -90,6 +101,8 @@ class Tails:
     def __init__(self, rows: int) -> None:
         self.quantile = np.full(rows, PRIOR_QUANTILE, dtype=np.float32)
         self.excess = np.full(rows, PRIOR_EXCESS, dtype=np.float32)
+        #: Readings of a run above the quantile, in the mean.
+        self.length = np.full(rows, PRIOR_LENGTH, dtype=np.float32)
         self.seen = np.zeros(rows, dtype=np.float32)
         # Of the run above the quantile that goes on: its highest score, its readings, and those
         # of them beyond each level.
@@ -141,8 +154,9 @@ class Tails:
     def restore(self, row: int, values: Mapping[str, Floats]) -> None:
         """Set one row to what ``arrays`` had of it; what makes no sense is left as it is."""
         kept = {name: float(values[name]) for name in _KEPT if name in values}
-        sound = len(kept) == len(_KEPT) and all(0 <= one < 2 * OLDEST for one in kept.values())
-        if not sound or not kept["seen"]:
+        # An earlier version kept no lengths.
+        sound = kept.keys() >= _KEPT.keys() - {"length"}
+        if not sound or not all(0 <= one < 2 * OLDEST for one in kept.values()) or not kept["seen"]:
             return
         self.forget(np.array([row]))
         for name, value in kept.items():
@@ -296,6 +310,8 @@ class Tails:
         most = TEACHES_MOST * np.maximum(excess, LEAST_EXCESS)
         taught = np.clip(peak - quantile, 0, most)
         self.excess[rows] = excess + weight / (PRIOR_RUNS + runs) * (taught - excess)
+        longer = np.minimum(length, LONG_RUN) - self.length[rows]
+        self.length[rows] += weight / (PRIOR_RUNS_LONG + runs) * longer
 
     def _move(self, level: int, readings: int, found: int, other: int) -> None:
         """Move a common level by the scores beyond it, less those that there should be."""

@@ -67,6 +67,11 @@ def test_what_was_done_to_something_else_is_a_cause_for_a_shorter_time() -> None
     assert texts(events, ("model", "cpu"), ("vllm",)) == "behind it another"
 
 
+def test_that_the_agent_was_started_is_a_cause_for_a_minute() -> None:
+    assert texts(noted(event(60, "agent", text="the agent was started"))) != ""
+    assert texts(noted(event(61, "agent", text="the agent was started"))) == ""
+
+
 def test_that_a_server_fell_silent_is_no_cause_of_its_own_silence() -> None:
     events = noted(event(10, "outage", "127.0.0.1:8000", "the engine stopped answering"))
     assert texts(events, ("model",), ("vllm", "127.0.0.1:8000")) == ""

@@ -313,10 +313,9 @@ def _youth(left: Residuals, state: Mapping[str, Array]) -> Array:
 
 def _restlessness(state: Mapping[str, Array], judged: int) -> np.float32:
     """Return what scores are divided by on a host whose strangest series are often strange."""
-    usual = _of_host(state)[0]
     if judged < SERIES_LEAST:
         return np.float32(1)
-    return np.float32(max(usual / RESTLESS, 1) ** RESTLESS_POWER)
+    return np.float32(max(_of_host(state)[0] / RESTLESS, 1) ** RESTLESS_POWER)
 
 
 def _of_host(state: Mapping[str, Array]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -241,11 +242,7 @@ def test_a_server_is_found_by_itself_and_missed_when_it_is_killed() -> None:
         run.tick(31)
         assert place not in run.values("vedette.model.server.up")
     finally:
-        child.kill()
-        child.wait()
-        if child.stdout:
-            child.stdout.close()
-        run.servers.close()
+        end(child, run)
 
 
 @pytest.mark.slow
@@ -262,11 +259,7 @@ def test_a_server_that_was_there_for_a_moment_is_not_missed() -> None:
         assert place not in run.values("vedette.model.server.up")
         assert place not in run.values("vedette.model.server.silence")
     finally:
-        child.kill()
-        child.wait()
-        if child.stdout:
-            child.stdout.close()
-        run.servers.close()
+        end(child, run)
 
 
 @pytest.mark.slow
@@ -290,11 +283,15 @@ def test_a_server_that_ended_as_soon_as_it_was_found_is_not_missed(
         run.tick(10)
         assert place not in run.values("vedette.model.server.silence")
     finally:
-        child.kill()
-        child.wait()
-        if child.stdout:
-            child.stdout.close()
-        run.servers.close()
+        end(child, run)
+
+
+def end(child: subprocess.Popen[str], run: Run) -> None:
+    child.kill()
+    child.wait()
+    if child.stdout:
+        child.stdout.close()
+    run.servers.close()
 
 
 def until(run: Run, holds: Callable[[], bool]) -> bool:

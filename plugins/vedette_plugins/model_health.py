@@ -34,8 +34,8 @@ Floats = NDArray[np.float32]
 
 #: Below a bar by this part of it a reading is not calm yet.
 NEAR = 0.05
-#: A queue rings in half the time where a request has to wait for so long.
-HEAVY_S = 10.0
+#: A queue rings in half the time where a request has to wait for so long, in a third from there on.
+HEAVY_S, HEAVIER_S = 10.0, 30.0
 #: A stall is critical after so many times its bar, a silence from here on.
 STALL_CRITICAL, SILENT_CRITICAL_S = 4.0, 60.0
 #: From this share of failures on, surely, it is critical.
@@ -62,7 +62,7 @@ class ModelHealthConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         Duration,
         Meta(
             description="Time for which requests wait twice as long as they are worked on; half of "
-            "it where they wait for 10 s."
+            "it where they wait for 10 s, a third where for 30 s."
         ),
     ] = Duration(60)
     kv_cache: Annotated[
@@ -155,8 +155,9 @@ class ModelHealth(Detector):
             return
         bar = self.config.queue
         with np.errstate(invalid="ignore"):
-            heavy = now[self._heavy] >= HEAVY_S
-        scores[rows] = _above(now[rows] * np.where(heavy, 2.0, 1.0).astype(np.float32), bar, None)
+            wait = now[self._heavy]
+            times = 1 + (wait >= HEAVY_S).astype(np.float32) + (wait >= HEAVIER_S)
+        scores[rows] = _above(now[rows] * times, bar, None)
 
     def _soon_full(self, now: Floats, scores: Floats) -> None:
         rows = self._rows.get("kv_cache.full_in")
@@ -180,6 +181,7 @@ class ModelHealth(Detector):
                 at[name, series.values] = row
         self._rows = {name: np.array(rows, dtype=np.intp) for name, rows in found.items()}
         self._all = np.array([row for rows in found.values() for row in rows], dtype=np.intp)
+        # Where no wait is known, somebody has waited for as long as there has been a queue.
         waits = [
             at.get(("queue.wait", _values(window, row)), row) for row in found.get("queue.time", ())
         ]

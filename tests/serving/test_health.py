@@ -46,6 +46,18 @@ def test_a_flood_is_one_incident_that_names_queue_and_kv_cache() -> None:
     assert len(host.opened) == 1
 
 
+@pytest.mark.parametrize(("many", "rings"), [(50, False), (300, True)])
+def test_requests_that_come_at_once_ring_only_where_they_last(many: int, rings: bool) -> None:
+    host, engine = Host(), Engine()
+    healthy(host, engine)
+    began_s = host.now_s
+    for arrivals in (many, *[8] * 5):
+        engine.work(10, arrivals)
+        host.serve(engine.page())
+        host.tick()
+    assert [opened_s - began_s for opened_s, _ in host.opened] == [40.0] * rings
+
+
 def ray_page(waiting: int, taken: int, waited_s: float) -> bytes:
     """Return the page of a Ray Serve whose replica works for a second on each request."""
     model = 'deployment="Toy",application="toy"'

@@ -39,12 +39,15 @@ def test_what_was_not_read_and_what_is_not_its_has_no_opinion() -> None:
     assert np.isnan(score({series.STALLED.series(*PLACE): 0.0, other: 1e9})[1])
 
 
-def test_a_queue_rings_in_half_the_time_where_the_wait_is_long() -> None:
+def test_a_queue_rings_the_sooner_the_longer_the_wait_is() -> None:
     time, wait = series.QUEUE_TIME.series(*PLACE), series.QUEUE_WAIT.series(*PLACE)
     assert score({time: 30.0, wait: 9.0})[0] == 0
     assert score({time: 30.0, wait: 10.0})[0] == 1
+    assert score({time: 20.0, wait: 29.0})[0] == 0
+    assert score({time: 20.0, wait: 30.0})[0] == 1
     assert score({time: 60.0, wait: 1.0})[0] == 1
-    assert score({time: 60.0})[0] == 1  # a server that tells no wait
+    assert score({time: 20.0})[0] == 0  # a server that tells no wait
+    assert score({time: 30.0})[0] == 1
 
 
 def test_the_kv_cache_ahead_can_be_switched_off() -> None:

@@ -263,6 +263,24 @@ def test_that_a_server_fell_silent_is_no_cause_of_its_own_silence() -> None:
     assert f"shortly after {text}" in last(drive).popitem()[1].title
 
 
+@pytest.mark.parametrize(("other", "many"), [("mosec", 1), ("", 2)])
+def test_a_server_that_is_silent_because_it_was_stopped_is_one_incident(
+    other: str, many: int
+) -> None:
+    silence = series("vedette.model.server.silence", "127.0.0.1:8000", "mosec")
+    stopped = (usage("stopped", other, 1.0),) if other else ()
+    both = Scenario(
+        "stopped",
+        (*FAULTS["stuck"].symptoms, Symptom(silence, 25, 20, severity="critical")),
+        stopped,
+        "model",
+    )
+    drive = Drive()
+    assert len(drive.run(both)) == many
+    told = [one for one in last(drive).values() if one.resource == "model"]
+    assert [one.name for one in told[0].suspects if one.kind == "process"] == [other] * bool(other)
+
+
 def test_a_series_that_turned_strange_first_comes_before_the_symptoms() -> None:
     drive = Drive()
     wait = Symptom(series("vedette.disk.operation.wait", "vda", "read"), 0, 2.0)

@@ -66,8 +66,7 @@ class Blame:
 
     def one_culprit(self, one: Case, other: Case) -> bool:
         """Say whether one program is to blame for two cases."""
-        blamed = {self.usages.leader(family) for family in one.families} - {""}
-        also = {self.usages.leader(family) for family in other.families} - {""}
+        blamed, also = self._leaders(one), self._leaders(other)
         if blamed & also or blamed & _names(other) or also & _names(one):
             return True
         # Who makes the traffic is not known; where only one program grew, it is that one.
@@ -75,6 +74,11 @@ class Blame:
         if {"network"} not in cores or {"cpu"} not in cores or not self.usages.only("cpu"):
             return False
         return any(is_traffic(place) for case in (one, other) for place in case.places)
+
+    def _leaders(self, case: Case) -> set[str]:
+        """Return the programs that alone explain what is wrong with a case's resources."""
+        uses = {use for place in case.places for use in suspects.exactly(place.metric)[:1]}
+        return {self.usages.leader(use) for use in case.families | uses} - {""}
 
     def _causes(self, case: Case, named: Sequence[Suspect]) -> list[Suspect]:
         onset = case.onset_ns

@@ -31,7 +31,7 @@ from vedette.blame import Blame
 from vedette.cases import CLOSE_NS, MAX_MEMBERS, Case, Key, is_large, subject
 from vedette.decide import FindingChange, worse
 from vedette.entities import place_of
-from vedette.relations import Tie
+from vedette.relations import Tie, tie
 from vedette.severity import grade
 from vedette.together import Together
 
@@ -205,15 +205,16 @@ class Correlator:
         if len(self._cases) >= MAX_CASES:
             return None
         started = Case(tick_ns)
-        family = place_of(finding.series).family
+        place = place_of(finding.series)
         for case in self._cases:
-            if family in case.families or not is_large(finding):
+            if place.family in case.families or not is_large(finding):
                 continue
             span = CLOSE_NS[Tie.KIN][0]
             keys = [
                 key
                 for key, one in case.members.items()
-                if place_of(one.series).family == family
+                if place_of(one.series).family == place.family
+                and tie(place, place_of(one.series)) is not Tie.NONE
                 and abs(one.since_ns - finding.since_ns) <= span
             ]
             _move(case, started, keys, tick_ns)

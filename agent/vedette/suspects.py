@@ -76,7 +76,7 @@ EXPLAINED_EXACTLY: dict[str, tuple[str, ...]] = {
     "model.probe.silence": (),
     "model.drift.strength": (),
     "model.quality.decline": (),
-    "model.server.silence": (),
+    "model.server.silence": ("stopped",),
     "model.slo.burn_rate": (),
     "process.created": ("forks", "process", "cpu"),
     "process.stopped": ("stopped",),
@@ -182,10 +182,15 @@ class Usages:
 
 def explained_by(family: str, metric: str = "") -> tuple[str, ...]:
     """Return the resources whose usage explains a series of a family, best first."""
-    for end, resources in EXPLAINED_EXACTLY.items():
-        if metric.endswith(end):
-            return resources
+    if is_exact(metric):
+        return exactly(metric)
     return EXPLAINED_BY.get(SAME_FAMILY.get(family, family), ("cpu",))
+
+
+def exactly(metric: str) -> tuple[str, ...]:
+    """Return the resources of which a metric tells in particular; empty where it tells of none."""
+    found = (uses for end, uses in EXPLAINED_EXACTLY.items() if metric.endswith(end))
+    return next(found, ())
 
 
 def is_exact(metric: str) -> bool:

@@ -26,6 +26,7 @@ MINUTE_NS = 61_000_000_000
 _WHY = {
     "connect": "nobody listens there any more: its process is gone",
     "timeout": "its port is open and no page comes: it hangs",
+    "stopped": "its process is stopped, by a signal or a debugger",
     "status": "it answers, with an error",
     "protocol": "it breaks connections off",
 }

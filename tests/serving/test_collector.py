@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -221,6 +222,23 @@ def test_one_that_hangs_does_not_keep_the_others_from_their_ticks(site: Site) ->
         assert time.monotonic() - began < 10
     finally:
         other.close()
+
+
+def test_one_that_does_not_answer_because_it_is_stopped_is_told_so() -> None:
+    child, port = started()
+    place = f"127.0.0.1:{port}"
+    run = Run(pages=(f"http://{place}/metrics",))
+    try:
+        run.tick()
+        run.servers.teller.know_processes(run.servers.listening.look())
+        child.send_signal(signal.SIGSTOP)
+        run.tick()
+        assert run.values("vedette.model.server.down") == {(place, "vllm", "stopped"): 1}
+        child.send_signal(signal.SIGCONT)
+        run.tick()
+        assert run.values("vedette.model.server.up") == {(place, "vllm"): 1}
+    finally:
+        end(child, run)
 
 
 @pytest.mark.slow

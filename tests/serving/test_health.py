@@ -392,6 +392,7 @@ def test_a_restart_does_not_ring_and_its_start_is_timed() -> None:
     [
         ("connect", "ECONNREFUSED", "nobody listens there any more: its process is gone"),
         ("timeout", "no whole page within 2 s", "its port is open and no page comes: it hangs"),
+        ("stopped", "none within 2 s", "its process is stopped, by a signal or a debugger"),
         ("status", "status 503", "it answers, with an error"),
     ],
 )

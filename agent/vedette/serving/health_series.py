@@ -146,7 +146,7 @@ DOWN = gauge(
     "vedette.model.server.down",
     "1",
     "1 while the page cannot be had, by why: `connect` nobody listens, `timeout` it hangs, "
-    "`status` it answers with an error.",
+    "`stopped` it hangs because its process is stopped, `status` it answers with an error.",
     (ENDPOINT, SERVER, ERROR),
     resource="model",
     alarm="never",

@@ -16,7 +16,7 @@ from vedette.serving.discovery import TIMEOUT_S
 from vedette.serving.inventory import Holder, as_record, shown
 from vedette.serving.inventory_asking import Questions, siblings
 from vedette.serving.inventory_files import Files
-from vedette.serving.inventory_holder import Whose, age_s, group, holder
+from vedette.serving.inventory_holder import Whose, age_s, group, holder, is_stopped
 from vedette.serving.inventory_kept import Kept
 from vedette.serving.inventory_watch import Seen, Watch
 from vedette.serving.listening import Listener, Process
@@ -107,6 +107,11 @@ class Desk:
         """Say whether a process was started less than so long ago."""
         age = None if process is None else age_s(process, self._proc)
         return age is not None and age < seconds
+
+    def is_stopped(self, endpoint: str) -> bool:
+        """Say whether the process that serves there is stopped."""
+        process = self.watch(endpoint).process
+        return process is not None and is_stopped(process.pid, self._proc)
 
     def refresh(self, one: Served, now_s: float, wall_ns: int) -> list[str]:
         """Look what a server serves; return what changed."""

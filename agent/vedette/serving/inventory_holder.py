@@ -72,11 +72,23 @@ def uptime_s(proc: str) -> float | None:
 def group(pid: int, proc: str) -> int:
     """Return the process group of a process; 0 where it is not known."""
     try:
-        with open(f"{proc}/{pid}/stat", "rb") as file:
-            fields = file.read(4096).rpartition(b")")[2].split()
-        return int(fields[2])
+        return int(_stat(pid, proc)[2])
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def is_stopped(pid: int, proc: str) -> bool:
+    """Say whether a process is stopped, by a signal or a debugger."""
+    try:
+        return _stat(pid, proc)[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False
+
+
+def _stat(pid: int, proc: str) -> list[bytes]:
+    """Return what the kernel says of a process, from its state on."""
+    with open(f"{proc}/{pid}/stat", "rb") as file:
+        return file.read(4096).rpartition(b")")[2].split()
 
 
 def command_of(words: tuple[str, ...]) -> str:

@@ -109,6 +109,8 @@ class Teller:
         """Read a server once; what rose again goes into ``risen``, with how that is said."""
         now_s, wall_ns = self._clock(), self._wall_ns()
         said = one.read(now_s, wall_ns)
+        if one.trouble == "timeout" and self.desk.is_stopped(one.endpoint):
+            one.trouble = "stopped"
         yield from said.samples
         yield from self._pages.take(one.endpoint, said.samples, wall_ns)
         yield from self._health.step(one, said, now_s, wall_ns)

@@ -41,6 +41,33 @@ def test_a_process_shrinks_and_works_as_before() -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+HOLED = """
+import ctypes
+from vedette import frugal
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1])
+
+frugal.use_one_heap()
+kept = [bytes(60_000) for _ in range(400)]
+last = bytes(60_000)
+before = resident()
+del kept
+held = resident()
+frugal.give_back_heap()
+assert held > before - 1_000, (before, held)
+assert resident() < before - 4_000, (before, resident())
+"""
+
+
+def test_what_is_free_amid_the_heap_goes_back() -> None:
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("not glibc")
+    done = subprocess.run([sys.executable, "-c", HOLED], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def test_a_page_that_was_written_to_stays(tmp_path: Path) -> None:
     path = tmp_path / "library"
     path.write_bytes(b"a" * (3 * PAGE))

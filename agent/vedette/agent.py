@@ -208,6 +208,7 @@ class Agent:
             ready, _, _ = select.select([self._wake_read], [], [], min(patience_s, left_s))
             if time.monotonic() >= pages_s:
                 frugal.give_back_pages()
+                frugal.give_back_heap()
                 pages_s = time.monotonic() + PAGES_EVERY_S
             if ready:
                 os.read(self._wake_read, 4096)

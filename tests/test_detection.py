@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from vedette.api import Detector, Series, Usage, counter, gauge, updown
 from vedette_plugins.level import Level, LevelConfig
 from vedette_plugins.robust import Robust, RobustConfig
+from vedette_plugins.stuck import Stuck, StuckConfig
 from vedette_plugins.surge import Surge, SurgeConfig
 
 S = 1_000_000_000
@@ -92,6 +93,17 @@ def host(tmp_path: Path, simulated_host: type) -> Iterator[object]:
 def learn(host, source: Host, seconds: int = 300) -> None:
     for second in range(seconds):
         assert host.tick(source.readings(), usages(0) if second % 10 == 0 else ()) == []
+
+
+def test_a_series_is_learning_until_one_detector_has_an_opinion(
+    tmp_path: Path, simulated_host: type
+) -> None:
+    host = simulated_host(tmp_path, [*detectors(), Stuck(StuckConfig())])
+    source = Host()
+    learn(host, source, 30)
+    assert host.pipeline.view.learning > 0.5
+    learn(host, source, 270)  # to call one stuck takes a day
+    assert host.pipeline.view.learning == 0
 
 
 def test_a_cpu_hog_is_one_incident_that_names_the_process(host) -> None:

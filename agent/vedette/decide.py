@@ -183,6 +183,14 @@ class Decider:
         judgement = self._judgements.get(head)
         return np.zeros(0, dtype=bool) if judgement is None else judgement.is_open
 
+    def judged(self, rows: int) -> NDArray[np.bool_]:
+        """Return bool ``(rows,)``: the series of which any head has ever had an opinion."""
+        found = np.zeros(rows, dtype=bool)
+        for one in self._judgements.values():
+            known = one.tails.seen[:rows] > 0
+            found[: len(known)] |= known
+        return found
+
     def arrays(self, head: str) -> dict[str, NDArray[np.float32]]:
         """Return the learned tails of a head, to be saved with its detector's state."""
         judgement = self._judgements.get(head)

@@ -195,15 +195,22 @@ class Detection:
         return changes
 
     def learning(self) -> float:
-        """Return the share of series that are still too new for an opinion."""
+        """Return the share of series that are still too new for any detector's opinion.
+
+        One that some detector has had an opinion of is watched, however long others take: what
+        looks at minutes takes hours.
+        """
         if not self._began:
             return 1.0
         window = self.table.window(1)
-        # What looks at minutes takes hours: that is no reason to call the host unwatched.
         quick = [one for one in self.learned.detectors if not one.cadence_s]
         masks = [one.learning(window, self.learned.arrays[one.name]) for one in quick]
-        waiting = max((int(mask.sum()) for mask in masks if mask is not None), default=0)
-        return min(1.0, waiting / max(len(self.table), 1))
+        waiting = np.zeros(len(window.series), dtype=bool)
+        for mask in masks:
+            if mask is not None:
+                waiting |= mask
+        waiting &= ~self.decider.judged(len(waiting))
+        return min(1.0, int(waiting.sum()) / max(len(self.table), 1))
 
     # ------------------------------------------------------------ what others want of it
 

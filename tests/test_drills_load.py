@@ -22,6 +22,8 @@ from vedette.drills.load import Load
 from vedette.drills.model import ARRIVALS, LONGEST, SERVED, SERVED_SLOW, Queue, page
 from vedette.drills.plan import Drill
 from vedette.drills.task import MIB
+from vedette.serving.candidates import candidate
+from vedette.serving.listening import Listener, Listening
 
 
 def processes(load: Load) -> list[psutil.Process]:
@@ -394,12 +396,16 @@ def test_a_queue_that_is_full_turns_requests_away() -> None:
     assert queue.refused == pytest.approx(1000 * (ARRIVALS - SERVED_SLOW) - LONGEST)
 
 
+WAITING = 'vllm:num_requests_waiting{engine="0",model_name="vedette-drill"}'
+
+
 def test_the_page_of_a_queue_is_one_that_prometheus_reads() -> None:
     queue = Queue()
     queue.pass_time(3, slow=False)
     values = read(page(queue))
-    assert values['vllm:num_requests_waiting{model_name="vedette-drill"}'] == 0
-    assert values['vllm:request_success_total{model_name="vedette-drill"}'] == 24
+    assert values[WAITING] == 0
+    success = WAITING.replace("num_requests_waiting", "request_success_total")
+    assert values[success.replace("}", ',finished_reason="stop"}')] == 24
     buckets = [value for key, value in values.items() if "_bucket{" in key]
     assert buckets == sorted(buckets)
     assert buckets[-1] == 24
@@ -408,6 +414,22 @@ def test_the_page_of_a_queue_is_one_that_prometheus_reads() -> None:
 def read(text: str) -> dict[str, float]:
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return {key: float(value) for key, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def test_a_model_server_can_be_found_on_any_port() -> None:
+    fault = Drill("model", 10, 0, "")
+    with Load(fault, 30) as load:
+        assert until(lambda: comm(processes(load)[0]) == "drill-model")
+        (pid,) = (one.pid for one in load.children)
+        assert until(lambda: any(is_of(one, pid) for one in Listening("/proc").look()))
+        (listener,) = (one for one in Listening("/proc").look() if is_of(one, pid))
+        found = candidate(listener)
+        assert found is not None
+        assert (found.server, found.paths) == ("vllm", ("/metrics",))
+
+
+def is_of(listener: Listener, pid: int) -> bool:
+    return listener.process is not None and listener.process.pid == pid
 
 
 def test_a_model_server_gets_slow_and_quick_again() -> None:
@@ -421,7 +443,7 @@ def test_a_model_server_gets_slow_and_quick_again() -> None:
                 values = read(answer.read().decode())
         except OSError:
             return -1
-        return values['vllm:num_requests_waiting{model_name="vedette-drill"}']
+        return values[WAITING]
 
     with Load(Drill("model", 10, 0, "", port=port), 30) as load:
         assert until(lambda: waiting() == 0)

@@ -9,6 +9,7 @@ from health_cases import START_S, Engine, Host
 from page_cases import FIXTURES, PAGED, paths, spoilt
 
 from vedette.api import Duration
+from vedette.drills.model import Queue, page
 from vedette.exposition.wire import NoPage
 from vedette.serving.slo import Slo
 
@@ -56,6 +57,18 @@ def test_requests_that_come_at_once_ring_only_where_they_last(many: int, rings: 
         host.serve(engine.page())
         host.tick()
     assert [opened_s - began_s for opened_s, _ in host.opened] == [40.0] * rings
+
+
+def test_the_drill_of_a_slow_server_is_one_incident_while_it_lasts() -> None:
+    host, queue = Host(), Queue()
+    for second in range(0, 130, 10):
+        for step in range(10):
+            queue.pass_time(1, slow=75 <= second + step < 125)
+        host.serve(page(queue).encode())
+        host.tick()
+    ((opened_s, incident),) = host.opened
+    assert opened_s - 75 <= 50
+    assert "a queue that lasts, a request waits for about" in incident.title
 
 
 def ray_page(waiting: int, taken: int, waited_s: float) -> bytes:

@@ -48,6 +48,7 @@ def main() -> int:
     parser.add_argument("--path", default="")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--listener", type=int, default=-1, help="an inherited descriptor")
+    parser.add_argument("--like", help="the server that it imitates, for whoever looks for one")
     options = parser.parse_args()
     confine(options.name, options.seconds, options.parent)
     module, _, function = _WORK[options.kind].partition(":")

@@ -100,7 +100,8 @@ class Load:
                 self._child("network", "--port", str(listener.getsockname()[1]))
         else:
             for _ in range(drill.amount if drill.name == "cpu" else 1):
-                self._child(drill.name, "--port", str(drill.port))
+                like = ("--like", "vllm") if drill.name == "model" else ()
+                self._child(drill.name, "--port", str(drill.port), *like)
 
     def _child(self, kind: str, *arguments: str, keep: Sequence[int] = ()) -> None:
         drill = self.drill

@@ -2,8 +2,8 @@
 
 No model runs and no request comes in: requests arrive in the reckoning, at an even rate, and are
 served at a rate that falls while the fault is on, so that the queue and with it the latency rise,
-and fall again afterwards. The page has the names that vLLM's has, so that whoever reads those reads
-this.
+and fall again afterwards. The page has the names and labels that vLLM's has, and the process says
+on its command line what it is like, so that whoever finds and reads those finds and reads this.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TOKENS = 120
 #: Seconds, the bounds of the latency's histogram.
 BOUNDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 STEP_S = 0.5
-LABEL = '{model_name="vedette-drill"}'
+LABELS = 'engine="0",model_name="vedette-drill"'
 
 
 class Queue:
@@ -60,16 +60,16 @@ def page(queue: Queue) -> str:
         *_metric("num_requests_waiting", "gauge", queue.waiting),
         *_metric("kv_cache_usage_perc", "gauge", 0.2 + 0.7 * queue.waiting / LONGEST),
         *_metric("generation_tokens_total", "counter", int(queue.served) * TOKENS),
-        *_metric("request_success_total", "counter", int(queue.served)),
+        *_metric("request_success_total", "counter", int(queue.served), 'finished_reason="stop"'),
         "# TYPE vllm:e2e_request_latency_seconds histogram",
     ]
     total = 0.0
     for bound, count in zip((*map(str, BOUNDS), "+Inf"), queue.buckets, strict=True):
         total += count
-        label = f'{LABEL[:-1]},le="{bound}"}}'
-        lines.append(f"vllm:e2e_request_latency_seconds_bucket{label} {int(total)}")
-    lines.append(f"vllm:e2e_request_latency_seconds_sum{LABEL} {queue.latency_sum:.6f}")
-    lines.append(f"vllm:e2e_request_latency_seconds_count{LABEL} {int(total)}")
+        bucket = f'{{{LABELS},le="{bound}"}}'
+        lines.append(f"vllm:e2e_request_latency_seconds_bucket{bucket} {int(total)}")
+    lines.append(f"vllm:e2e_request_latency_seconds_sum{{{LABELS}}} {queue.latency_sum:.6f}")
+    lines.append(f"vllm:e2e_request_latency_seconds_count{{{LABELS}}} {int(total)}")
     return "\n".join(lines) + "\n"
 
 
@@ -103,5 +103,5 @@ def serve(task: Task) -> None:
             server.handle_request()
 
 
-def _metric(name: str, kind: str, value: float) -> list[str]:
-    return [f"# TYPE vllm:{name} {kind}", f"vllm:{name}{LABEL} {value:g}"]
+def _metric(name: str, kind: str, value: float, *labels: str) -> list[str]:
+    return [f"# TYPE vllm:{name} {kind}", f"vllm:{name}{{{','.join((LABELS, *labels))}}} {value}"]

@@ -57,6 +57,15 @@ def scored(
 # ---------------------------------------------------------------- one fault
 
 
+@pytest.mark.parametrize(
+    ("title", "right"), [("Model server x, model vedette-drill: y", 1), ("", 0)]
+)
+def test_what_is_no_process_has_to_be_named_by_the_sentence(title: str, right: int) -> None:
+    incident = msgspec.structs.replace(told(20, "model"), title=title)
+    one = scored([injected(10, "model")], [incident]).total
+    assert (one.suspects, one.suspect_1) == (1, right)
+
+
 def test_a_fault_is_found_by_an_incident_that_opens_in_it() -> None:
     report = scored([injected(100, "cpu")], [told(107.5, processes=("drill-cpu",))])
     (tally,) = report.faults

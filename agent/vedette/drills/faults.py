@@ -7,6 +7,8 @@ process works normally for so long first, and is told on its standard input when
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 __all__ = ["FAULTS", "Fault", "family_of"]
@@ -17,6 +19,7 @@ class Fault(msgspec.Struct, frozen=True):
 
     ``families`` are the families of series in which an incident about it may speak. ``suspected``
     is whether its process is to blame; where it only suffers, no suspect is right or wrong.
+    ``named`` are words for what is to blame where that is no process; the incident has to say them.
     """
 
     name: str
@@ -24,6 +27,7 @@ class Fault(msgspec.Struct, frozen=True):
     families: frozenset[str]
     suspected: bool = True
     lead_s: float = 0.0
+    named: str = ""
 
     @property
     def comm(self) -> str:
@@ -31,7 +35,7 @@ class Fault(msgspec.Struct, frozen=True):
         return f"drill-{self.name}"
 
 
-def _fault(name: str, families: str, text: str, lead_s: float = 0.0, **more: bool) -> Fault:
+def _fault(name: str, families: str, text: str, lead_s: float = 0.0, **more: Any) -> Fault:
     return Fault(name, text, frozenset(families.split()), lead_s=lead_s, **more)
 
 
@@ -66,7 +70,13 @@ FAULTS: dict[str, Fault] = {
         ),
         _fault("log", "log logs", "errors written to a log file"),
         _fault("stuck", "process", "a busy process that is stopped", 20.0),
-        _fault("model", "model", "a model server whose latency and queue rise", _LEAD_S),
+        _fault(
+            "model",
+            "model",
+            "a model server whose latency and queue rise",
+            _LEAD_S,
+            named="model vedette-drill",
+        ),
     )
 }
 

@@ -8,7 +8,8 @@ and counts to *incidents per fault*; any other is a *false incident*, and their 
 time that belongs to no injection. *Family* and *suspect* are judged on the incident that found it,
 as it was first told: right at 1 when the incident's own family is one that the fault may show in
 (its first suspected process is the fault's), right at 3 when one of the first three is. Families
-are the incident's own and then those of its series, in the incident's order.
+are the incident's own and then those of its series, in the incident's order. Where the fault is no
+process's, the incident's sentence has to name what is to blame.
 """
 
 from __future__ import annotations
@@ -190,6 +191,8 @@ def _family_rank(incident: Incident, fault: Fault) -> int | None:
 def _suspect_rank(incident: Incident, fault: Fault) -> int | None:
     if not fault.suspected:
         return None
+    if fault.named:
+        return 1 if fault.named in incident.title else None
     named = [one for one in incident.suspects if one.kind == "process"]
     return _rank([one.name == fault.comm for one in named])
 

@@ -166,6 +166,23 @@ def test_what_is_counted_is_said_as_a_person_would(
 
 
 @pytest.mark.parametrize(
+    ("values", "ended_ns", "words"),
+    [
+        (("cpu", "some"), None, "Processes have to wait for a CPU 20 % of the time since 14:02:10"),
+        (("memory", "full"), None, "All processes have to wait for memory 20 % of the time since"),
+        (("cpu", "some"), TWO_PM + 10**9, "Processes had to wait for a CPU 20 % of the time from"),
+    ],
+)
+def test_pressure_is_said_as_a_wait(
+    values: tuple[str, str], ended_ns: int | None, words: str
+) -> None:
+    of = ["vedette.pressure.resource", "vedette.pressure.kind"]
+    series = counter("vedette.pressure.time", "s", "Help.", of, resource=values[0])
+    found = finding(series.series(*values), 0.2, low=0.0, high=0.02)
+    assert sentences.sentence(found, [], values[0], TWO_PM, ended_ns, UTC).startswith(words)
+
+
+@pytest.mark.parametrize(
     ("resource", "text", "words"),
     [
         ("disk", "120 MiB/s", "moves 120 MiB/s"),

@@ -46,6 +46,9 @@ _PLAIN = {
         "Unusually many connections were open ({})",
     ),
 }
+#: The share of the time for which something waited (PSI), and for what.
+PRESSURE = "vedette.pressure.time"
+_WAITED_FOR = {"cpu": "a CPU", "memory": "memory"}
 #: Times of model servers, for a person; of the mean or a percentile of them as well.
 _TIMES = {
     "gen_ai.server.request.duration": "time per request",
@@ -268,6 +271,10 @@ def _what(finding: Finding, past: bool) -> str:
         if not place_of(series).entity.name:
             return f"Disks of this host {'kept' if past else 'keep'} work waiting ({value})"
         return f"Disk {subject} {be} {'saturated' if full else 'unusually busy'} ({value})"
+    if instrument.name == PRESSURE and subject in _WAITED_FOR:
+        who = "All processes" if series.values[1:] == ("full",) else "Processes"
+        wait = f"{'had' if past else 'have'} to wait for {_WAITED_FOR[subject]}"
+        return f"{who} {wait} {value} of the time"
     if instrument.name in _PLAIN:
         return _PLAIN[instrument.name][past].format(value)
     if instrument.name == "system.network.io":

@@ -56,8 +56,8 @@ def page(queue: Queue) -> str:
     """Return the queue as a Prometheus page."""
     running = min(AT_ONCE, queue.waiting + AT_ONCE * ARRIVALS / SERVED)
     lines = [
-        *_metric("num_requests_running", "gauge", running),
-        *_metric("num_requests_waiting", "gauge", queue.waiting),
+        *_metric("num_requests_running", "gauge", round(running)),
+        *_metric("num_requests_waiting", "gauge", round(queue.waiting)),
         *_metric("kv_cache_usage_perc", "gauge", 0.2 + 0.7 * queue.waiting / LONGEST),
         *_metric("generation_tokens_total", "counter", int(queue.served) * TOKENS),
         *_metric("request_success_total", "counter", int(queue.served), 'finished_reason="stop"'),

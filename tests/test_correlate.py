@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from vedette.api import Event, Finding, Incident, Series, Track, gauge
+from vedette.api import Event, Finding, Incident, Series, Track, Usage, gauge
 from vedette.correlate import Correlator
 from vedette.decide import FindingChange
 from vedette.evidence import KEPT_WHOLE
@@ -279,6 +279,17 @@ def test_a_server_that_is_silent_because_it_was_stopped_is_one_incident(
     assert len(drive.run(both)) == many
     told = [one for one in last(drive).values() if one.resource == "model"]
     assert [one.name for one in told[0].suspects if one.kind == "process"] == [other] * bool(other)
+
+
+@pytest.mark.parametrize(("path", "named"), [("/srv/app.log", ["app"]), ("/srv/other.log", [])])
+def test_who_writes_a_log_is_suspected_of_that_log_alone(path: str, named: list[str]) -> None:
+    strange = series("vedette.log.strangeness", "/srv/app.log", "burst", "error", "")
+    writer = Usage("log", "process", "app", "4711", 1.0, path)
+    drive = Drive()
+    drive.run(Scenario("log", (Symptom(strange, 5, 20.0),), (writer,), "log"))
+    incident = last(drive).popitem()[1]
+    assert [one.name for one in incident.suspects if one.kind == "process"] == named
+    assert ("process `app` (pid 4711) wrote /srv/app.log" in incident.title) is bool(named)
 
 
 def test_a_series_that_turned_strange_first_comes_before_the_symptoms() -> None:

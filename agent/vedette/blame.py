@@ -11,7 +11,7 @@ from datetime import tzinfo
 from vedette import causes, sentences, suspects
 from vedette.api import Finding, Suspect
 from vedette.cases import Case
-from vedette.entities import family_of
+from vedette.entities import family_of, place_of
 from vedette.relations import is_traffic
 from vedette.tenants import Tenants
 
@@ -62,7 +62,10 @@ class Blame:
         others = [other for other in cases if other is not case]
         busy = {self.usages.leader(family) for other in others for family in other.families}
         busy |= {_first_process(other) for other in others}
-        return self.usages.grown(resource, before, busy, _telling(case, primary))
+        found = self.usages.grown(resource, before, busy, _telling(case, primary))
+        if primary.series.instrument.name != sentences.LOG_METRIC:
+            return found
+        return [one for one in found if one.text == place_of(primary.series).entity.name]
 
     def one_culprit(self, one: Case, other: Case) -> bool:
         """Say whether one program is to blame for two cases."""
@@ -78,7 +81,8 @@ class Blame:
     def _leaders(self, case: Case) -> set[str]:
         """Return the programs that alone explain what is wrong with a case's resources."""
         uses = {use for place in case.places for use in suspects.exactly(place.metric)[:1]}
-        return {self.usages.leader(use) for use in case.families | uses} - {""}
+        # Who writes a log is known of the log that rang last alone.
+        return {self.usages.leader(use) for use in (case.families | uses) - {"log"}} - {""}
 
     def _causes(self, case: Case, named: Sequence[Suspect]) -> list[Suspect]:
         onset = case.onset_ns

@@ -18,6 +18,7 @@ _VERBS = {
     "memory": ("holds", "held"),
     "disk": ("moves", "moved"),
     "filesystem": ("moves", "moved"),
+    "log": ("writes", "wrote"),
 }
 #: What it does with what its share is counted in, by the end of the words that say how much.
 _COUNTED = {

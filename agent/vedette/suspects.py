@@ -67,7 +67,7 @@ EXPLAINED_EXACTLY: dict[str, tuple[str, ...]] = {
     "file_handles.usage": ("files", "cpu"),
     "file_handles.utilization": ("files", "cpu"),
     "inodes.growth": ("system", "cpu"),
-    "log.strangeness": (),
+    "log.strangeness": ("log",),
     "model.failures.burst": (),
     "model.failures.least": (),
     "model.kv_cache.full.time": (),
@@ -265,6 +265,8 @@ def _reason(primary: Finding, other: Finding) -> str:
 def _with_reason(one: Suspect, resource: str, usual: float) -> Suspect:
     share = f"{min(one.share, 1.0):.0%}".replace("%", " %")
     before = f"{usual:.0%}".replace("%", " %")
+    if resource == "log":
+        return Suspect(one.kind, one.name, one.id, one.share, one.text, "it has the log open")
     reason = f"its share of {_RESOURCES.get(resource, resource)} grew from {before} to {share}"
     return Suspect(one.kind, one.name, one.id, one.share, one.text, reason)
 

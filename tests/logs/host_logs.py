@@ -6,15 +6,17 @@ four times a second, a minute of the clock each second, and writes what it tells
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from vedette.api import Event, Host, Observation, Record, Sample
+from vedette.api import Event, Host, Observation, Record, Sample, Usage
 from vedette.logs.collector import Logs
 from vedette.logs.options import LogsConfig
 
@@ -33,6 +35,7 @@ class HostLogs:
         self.at = 0
         self.told: list[Record] = []
         self.events: list[Event] = []
+        self.usages: list[Usage] = []
         self.samples: dict[str, float] = {}
         self.logs = self.start()
 
@@ -64,6 +67,7 @@ class HostLogs:
             found = list(self.logs.collect())
             self.told += [one for one in found if isinstance(one, Record)]
             self.events += [one for one in found if isinstance(one, Event)]
+            self.usages += [one for one in found if isinstance(one, Usage)]
             self.samples = {one.series.key: one.value for one in found if isinstance(one, Sample)}
         return found
 
@@ -73,6 +77,23 @@ class HostLogs:
     def counts(self) -> dict[str, int]:
         """Return the events told by template, each record counted once."""
         return counts(self.told)
+
+
+OPENS = "import sys; file = open(sys.argv[1], sys.argv[2]); print(flush=True); sys.stdin.read()"
+
+
+@contextmanager
+def opened(path: Path, mode: str) -> Iterator[subprocess.Popen[str]]:
+    """Have another process hold a file open."""
+    command = [sys.executable, "-c", OPENS, str(path), mode]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 def counts(records: list[Record]) -> dict[str, int]:

@@ -19,7 +19,7 @@ from vedette.logs.options import Format, LogsConfig, Redaction
 from vedette.testing import check_collector
 
 sys.path.insert(0, str(Path(__file__).parent))
-from host_logs import HostLogs, counts
+from host_logs import HostLogs, counts, opened
 
 DRIVER = Path(__file__).parent / "host_logs.py"
 
@@ -234,9 +234,13 @@ def test_a_new_error_rings_and_is_told_in_words(host: HostLogs) -> None:
         host.write("app.log", "request 1 took 3 ms")
         host.at += 4
         host.tick()
-    host.write("app.log", *["upstream db1 refused: no slots left"] * 5, level="ERROR")
-    host.tick(4)
+    with opened(host.root / "var/log/app.log", "a") as child:
+        host.write("app.log", *["upstream db1 refused: no slots left"] * 5, level="ERROR")
+        host.tick(4)
     (event,) = host.events
+    (usage,) = host.usages
+    assert (usage.resource, usage.id) == ("log", str(child.pid))
+    assert usage.text == f"{host.root}/var/log/app.log"
     assert (event.kind, event.entity) == ("log", f"{host.root}/var/log/app.log")
     assert "app.log logged a line never seen before" in event.text
     key = (

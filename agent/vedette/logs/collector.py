@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vedette.api import Collector, Event, Observation, Record, counter, gauge, updown
+from vedette.api import Collector, Event, Observation, Record, Usage, counter, gauge, updown
 from vedette.logs.digest import Digest
 from vedette.logs.entry import Severity
 from vedette.logs.intake import Intake, reading, session_patterns
@@ -50,6 +50,7 @@ class Logs(Collector):
     timeout_s = 20.0
     # Files and the journal are local as a rule; where they are not, it gets a lane of its own.
     may_block = "seldom"
+    explains = ("log",)
 
     strangeness = gauge(
         "vedette.log.strangeness",
@@ -332,6 +333,8 @@ class Logs(Collector):
 
     def _signals(self) -> Iterator[Observation]:
         ringing = strangest(self._digest.active())
+        for source in {source for source, *_ in ringing.keys() - self._calm.keys()}:
+            yield from self._written_by(source)
         for key, score in ringing.items():
             self._calm[key] = 0
             yield self.strangeness(score, *key)
@@ -341,3 +344,13 @@ class Logs(Collector):
                 del self._calm[key]
             else:
                 yield self.strangeness(0.0, *key)
+
+    def _written_by(self, source: str) -> Iterator[Usage]:
+        """Yield who writes a log file, as who is to be suspected of what it says."""
+        if not source.startswith("/"):
+            return
+        from vedette.logs.writers import writers
+
+        found = writers(source, self.host.proc)
+        for one in found:
+            yield Usage("log", "process", one.name, str(one.pid), 1 / len(found), source)

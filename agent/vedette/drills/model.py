@@ -92,7 +92,10 @@ def serve(task: Task) -> None:
         def log_message(self, format: str, *arguments: object) -> None:
             """Write no access log."""
 
-    with http.server.HTTPServer(("127.0.0.1", task.port), Handler) as server:
+    class Server(http.server.HTTPServer):
+        request_queue_size = 128  # that two may wait is no trouble of this host's
+
+    with Server(("127.0.0.1", task.port), Handler) as server:
         server.timeout = 0
         before = time.monotonic()
         while task.left():

@@ -384,6 +384,21 @@ def test_one_that_hangs_in_the_unhurried_lane_is_waited_for_until_the_next_look(
     assert one.status("last").lane == "unhurried"
 
 
+def test_a_tick_that_comes_before_the_next_look_is_missed_by_nobody_but_who_hangs(
+    bench: Callable[..., Bench],
+) -> None:
+    gate = Gate()
+    one = bench(stuck=Seldom(gate), last=Seldom())
+    one.tick()
+    assert gate.inside.wait(10)
+    one.sleep(1)
+    one.lanes.tick(S, (T0 + one.passed_ns) // S * S)
+    assert one.names(2) == [("last",)] * 2
+    assert (one.status("last").ticks, one.status("last").skipped) == (2, 0)
+    assert one.status("last").lane == "unhurried"
+    gate.open.set()
+
+
 def test_a_tick_of_both_shared_lanes_is_delivered_as_one_and_a_hang_loses_nothing_of_it() -> None:
     gate = Gate()
     gate.open.set()

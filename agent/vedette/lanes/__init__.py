@@ -237,7 +237,8 @@ class Lanes:
         """Give the other lanes their tick; tell whether the unhurried one took the frames along."""
         taken = False
         with self._lock:
-            later, self._later = self._later, []
+            later = [(self._relieved(lane), tick_ns) for lane, tick_ns in self._later]
+            self._later = []
             now_ns = self._monotonic_ns()
             # First all is made ready, then everybody is woken.
             ready = [
@@ -251,6 +252,17 @@ class Lanes:
                     work.frames = list(frames)
                 taken = (self._submit(lane, work) and takes) or taken
         return taken
+
+    def _relieved(self, lane: Lane) -> Lane:
+        """Return who takes a lane's tick: where somebody hangs in the unhurried one, a new one.
+
+        Whoever looks after the lanes may come only after this tick, which the others would miss.
+        """
+        current = lane.current
+        if lane is self._shared[UNHURRIED] and current is not None and current.watch():
+            self._split(lane, current)
+            return self._shared[UNHURRIED]
+        return lane
 
     def _wake(self) -> None:
         """Let the schedule have a turn now; its lane may be another by then."""

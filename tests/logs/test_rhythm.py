@@ -97,6 +97,28 @@ def test_the_second_burst_still_rings_the_fifth_does_not() -> None:
     assert told[-1] is False
 
 
+@pytest.mark.parametrize(
+    ("severity", "lines", "apart_s", "rings"),
+    [
+        (Severity.ERROR, 13, 1240, [True, True, False]),
+        (Severity.ERROR, 40, 1240, [True, True, True]),
+        # Nothing comes after it until the next one: no part of it is learned whole.
+        (Severity.WARN, 100, 86_400, [True, True, False]),
+    ],
+)
+def test_of_a_new_template_the_second_burst_still_rings(
+    severity: Severity, lines: int, apart_s: int, rings: list[bool]
+) -> None:
+    rhythm = Rhythm()
+    rhythm.add(1, severity, 600.0)
+    begins = [600 + time * apart_s for time in range(3)]
+    told = [
+        fed(rhythm, range(begin, begin + 50), dict.fromkeys(range(begin, begin + 50), lines))
+        for begin in begins
+    ]
+    assert [bool(found) for found in told] == rings
+
+
 def test_a_burst_that_lasts_is_the_new_state() -> None:
     rhythm = known(Severity.ERROR, dict.fromkeys(range(0, 3 * HOUR, 60), 1), 3 * HOUR)
     begin = 3 * HOUR

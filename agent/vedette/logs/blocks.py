@@ -87,10 +87,10 @@ def learn_blocks(part: Floats, lines: Floats, passed: Floats, scale: int) -> Non
     part[:, 7] = kept * times + (lines > 0)
 
 
-def half_way(record: Floats, held: Floats) -> Floats:
-    """Return the largest block after a burst: half of the way there, in logarithms."""
+def moved(record: Floats, held: Floats, part: Floats) -> Floats:
+    """Return the largest block after a burst: a part of the way there, in logarithms."""
     record = np.maximum(record, np.float32(LEAST_LINES / 2))
-    return np.where(held > record, np.sqrt(held * record), record)
+    return np.where(held > record, record * (held / record) ** part, record)
 
 
 def learn_gaps(part: Floats, gap: Floats) -> None:

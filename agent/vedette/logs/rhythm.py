@@ -15,8 +15,8 @@ as many gaps, reaches ``RINGS``; only regular ones are awaited, those whose gaps
 Poisson's. The moment is solved for when a line comes, so a tick costs one comparison of arrays.
 
 While a burst or a silence lasts it is not learned, but for one of ``LASTING_S``; when it is over,
-the largest moves half of the way there in logarithms: the second occurrence still rings, the fourth
-does not.
+the largest moves half of the way there in logarithms, a quarter for errors: the second occurrence
+still rings, the fifth does not.
 
 A row per template, ``MAX_TEMPLATES`` of them, the one unseen for longest goes first; 141 bytes a
 row. A tick costs some sixty array operations on the templates that it has lines of.
@@ -45,6 +45,8 @@ FIRST_BUNCH = ((Severity.ERROR, 10.0), (Severity.WARN, 100.0), (Severity.UNKNOWN
 MAX_TEMPLATES, FIRST_ROWS = 4096, 64
 #: Seldom is what has fewer lines than this in a short block, on the average of days.
 SELDOM = 0.5
+#: The part of the way, in logarithms, that the largest block moves for a burst that is over.
+TEACHES, ERROR_TEACHES = np.float32(0.5), np.float32(0.25)
 #: More lines of a template in a tick than this are as many.
 MOST_LINES = 1e9
 
@@ -254,7 +256,11 @@ class Rhythm:
         record = self._floats[over, _COLUMN[f"record{scale}"]]
         strange = rings & ~lasts & (lines > record)
         self._hold(scale, over[strange], lines[strange])
-        self._let_go(over[gone | lasts])
+        self._hold_running(over[gone])
+        grave = self._severity[over] >= Severity.ERROR
+        part = np.where(grave & ~lasts, ERROR_TEACHES, TEACHES)
+        ends = gone | lasts
+        self._let_go(over[ends], part[ends])
         self._learn(scale, over, np.where(strange, record, lines), passed)
 
     def _hold(self, scale: int, rows: Rows, lines: Floats) -> None:
@@ -263,14 +269,24 @@ class Rhythm:
             column = _COLUMN[f"held{scale}"]
             self._floats[rows, column] = np.maximum(self._floats[rows, column], lines)
 
-    def _let_go(self, rows: Rows) -> None:
-        """End bursts: the largest block moves half of the way to what was held."""
+    def _hold_running(self, rows: Rows) -> None:
+        """Do the same with blocks of which the burst that is over filled a part."""
+        for scale in _SCALES if len(rows) else ():
+            lines, record = (
+                self._floats[rows, _COLUMN[f"{one}{scale}"]] for one in ("lines", "record")
+            )
+            larger = lines > record
+            self._hold(scale, rows[larger], lines[larger])
+            self._floats[rows, _COLUMN[f"lines{scale}"]] = np.minimum(lines, record)
+
+    def _let_go(self, rows: Rows, part: Floats) -> None:
+        """End bursts: the largest block moves a part of the way to what was held."""
         if not len(rows):
             return
         self._times[rows, _RINGS_SINCE] = NEVER
         for scale in _SCALES:
             record, held = (_COLUMN[f"{name}{scale}"] for name in ("record", "held"))
-            moved = blocks.half_way(self._floats[rows, record], self._floats[rows, held])
+            moved = blocks.moved(self._floats[rows, record], self._floats[rows, held], part)
             self._floats[rows, record] = moved
             self._floats[rows, held] = 0
 

@@ -65,6 +65,7 @@ class Blame:
         found = self.usages.grown(resource, before, busy, _telling(case, primary))
         if primary.series.instrument.name != sentences.LOG_METRIC:
             return found
+        # The text of who writes a log is which: another's may have rung just before.
         return [one for one in found if one.text == place_of(primary.series).entity.name]
 
     def one_culprit(self, one: Case, other: Case) -> bool:

@@ -7,8 +7,6 @@ process works normally for so long first, and is told on its standard input when
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 __all__ = ["FAULTS", "Fault", "family_of"]
@@ -35,8 +33,16 @@ class Fault(msgspec.Struct, frozen=True):
         return f"drill-{self.name}"
 
 
-def _fault(name: str, families: str, text: str, lead_s: float = 0.0, **more: Any) -> Fault:
-    return Fault(name, text, frozenset(families.split()), lead_s=lead_s, **more)
+def _fault(
+    name: str,
+    families: str,
+    text: str,
+    lead_s: float = 0.0,
+    *,
+    suspected: bool = True,
+    named: str = "",
+) -> Fault:
+    return Fault(name, text, frozenset(families.split()), suspected, lead_s, named)
 
 
 #: Seconds of normal work first, so that most series have a minute of readings to be judged by.

@@ -271,7 +271,9 @@ class Rhythm:
 
     def _hold_running(self, rows: Rows) -> None:
         """Do the same with blocks of which the burst that is over filled a part."""
-        for scale in _SCALES if len(rows) else ():
+        if not len(rows):
+            return
+        for scale in _SCALES:
             lines, record = (
                 self._floats[rows, _COLUMN[f"{one}{scale}"]] for one in ("lines", "record")
             )

@@ -38,6 +38,8 @@ SAVE_BYTES_PER_S = 200.0
 #: What slow detectors look at are means over so long.
 MEANS_NS = 60_000_000_000
 STATE_FILE = "learned.state"
+#: Ticks after which the share of series that are still learning is reckoned anew.
+LEARNING_EVERY = 10
 
 
 class Judged(msgspec.Struct, frozen=True, eq=False):
@@ -85,7 +87,8 @@ class Detection:
         self._observe = observe
         self._wall_ns = wall_ns
         self._monotonic = monotonic
-        self._began = False
+        self._ticks = 0
+        self._learning = 1.0
         self._saved_at = monotonic()
         self._save_every_s = SAVE_EVERY_S
         self._saving = Trouble(
@@ -106,7 +109,7 @@ class Detection:
 
     def step(self, tick: int, column: NDArray[np.float64]) -> list[FindingChange]:
         """Judge the tick that was closed; ``column`` is float64 ``(capacity,)``."""
-        self._began = True
+        self._ticks += 1
         self.word.heed(tick)
         self.learned.grow(self.table.capacity)
         interval_ns = self.settings.interval_ns
@@ -198,10 +201,13 @@ class Detection:
         """Return the share of series that are still too new for any detector's opinion.
 
         One that some detector has had an opinion of is watched, however long others take: what
-        looks at minutes takes hours.
+        looks at minutes takes hours. Reckoned every ``LEARNING_EVERY`` ticks.
         """
-        if not self._began:
-            return 1.0
+        if self._ticks % LEARNING_EVERY == 1:
+            self._learning = self._share_learning()
+        return self._learning
+
+    def _share_learning(self) -> float:
         window = self.table.window(1)
         quick = [one for one in self.learned.detectors if not one.cadence_s]
         masks = [one.learning(window, self.learned.arrays[one.name]) for one in quick]

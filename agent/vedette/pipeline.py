@@ -274,8 +274,8 @@ class Pipeline:
             self._arrived.clear()
         # A late frame, or one asked for off schedule, is of the tick that is open when it comes.
         created = self.table.put(frame)
-        if len(created):
-            self.detection.welcome(created.tolist())
+        if created:
+            self.detection.welcome(created)
         if frame.usages:
             self.correlator.observe(frame.usages)
         for event in frame.events:

@@ -140,7 +140,7 @@ class SeriesTable:
         """Return the row of a series, None when it has none."""
         return self._rows.get(series)
 
-    def put(self, frame: Frame) -> NDArray[np.intp]:
+    def put(self, frame: Frame) -> list[int]:
         """Take a frame for the open tick; return the rows that are new.
 
         A counter becomes a rate by the time between its readings; its first reading, one below the
@@ -154,7 +154,7 @@ class SeriesTable:
         if layout in self._waiting:  # the second of its collector at one tick
             self._write()
         self._waiting[layout] = frame
-        return np.array(created, dtype=np.intp)
+        return created
 
     def close_tick(self, tick_ns: int) -> NDArray[np.float64]:
         """End the open tick; return its column, float64 ``(capacity,)``, NaN = not read."""

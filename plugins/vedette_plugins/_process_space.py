@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, islice
 
 from vedette_plugins._process_table import Process
-from vedette_plugins._procfs import beginning, number_after, numbers
+from vedette_plugins._procfs import beginning, number_after, numbers, whole
 
 #: Processes looked at when somebody asks and otherwise, and open files of each.
 PROCESSES, FILES = (64, 8), (128, 24)
@@ -47,6 +47,7 @@ class Fillers:
         self._looked_at = float("nan")
         self._dull: set[Open] = set()
         self._looks = 0
+        self._mounts = (b"", frozenset[int]())
 
     def rates(
         self,
@@ -73,7 +74,7 @@ class Fillers:
         if asked or self._looks % DULL_LOOKS == 0:
             self._dull.clear()
         self._looks += 1
-        local = local_mounts(proc)
+        local = self._local(proc)
         elapsed, self._looked_at = now - self._looked_at, now
         rates: dict[int, float] = {}
         for pid in islice(whom, most):
@@ -87,16 +88,18 @@ class Fillers:
                 rates[pid] = more / elapsed
         return rates
 
+    def _local(self, proc: str) -> frozenset[int]:
+        """Return the mounts on this host's own disks; they are found anew when any has changed."""
+        text = whole(f"{proc}/self/mountinfo")
+        if text != self._mounts[0]:
+            self._mounts = text, local_mounts(text)
+        return self._mounts[1]
 
-def local_mounts(proc: str) -> frozenset[int]:
+
+def local_mounts(mountinfo: bytes) -> frozenset[int]:
     """Return the numbers of the mounts that are on this host's own disks."""
     found = set()
-    try:
-        with open(f"{proc}/self/mountinfo", "rb") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return frozenset()
-    for line in lines:
+    for line in mountinfo.splitlines():
         mount, _, source = line.partition(b" - ")
         number = numbers(mount.split(None, 1)[:1])
         if number and source.split(None, 1)[:1] and source.split(None, 1)[0] in LOCAL:

@@ -27,8 +27,8 @@ _NAMED = ["network.interface.name"]
 UP = (b"up", b"unknown")
 #: The kernel gives the speed in Mbit/s.
 MEGABIT = 1_000_000 / 8
-#: Readings after which a speed is asked for again.
-SPEED_AGE = 30
+#: Readings after which a speed, and the size of packets, are asked for again.
+SPEED_AGE, MTU_AGE = 30, 5
 
 
 class NetworkLinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +50,7 @@ class Link:
         self.was_up = False
         self.changes = -1
         self.speed = 0.0
+        self.mtu: int | None = None
         self.age = 0
         self._base = base
         self._files = {
@@ -66,7 +67,7 @@ class Link:
             except Unavailable:
                 break
             except OSError:
-                continue
+                self.age = 0  # nothing that was known need be true of it
         return b""
 
     def number(self, name: str) -> int | None:
@@ -153,10 +154,12 @@ class NetworkLink(Collector):
             changes = link.number("carrier_changes")
             if changes is not None:
                 yield self.changes(changes, interface)
-            mtu = link.number("mtu")
-            if mtu is not None:
-                yield self.mtu(mtu, interface)
             self._ask_for_speed(link, interface, -1 if changes is None else changes)
+            # Just after a speed the files are new, and do not tell that the interface is another.
+            if link.age % MTU_AGE == 0 or link.age == SPEED_AGE - 1:
+                link.mtu = link.number("mtu")
+            if link.mtu is not None:
+                yield self.mtu(link.mtu, interface)
             if is_up and link.speed > 0:
                 yield self.speed(link.speed, interface)
         for interface in self._links.keys() - present.keys():

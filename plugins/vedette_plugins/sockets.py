@@ -1,11 +1,11 @@
 """Collector ``sockets``: TCP connections by state, accept queues and UDP queues, from sock_diag.
 
-The kernel lists sockets over netlink (sock_diag(7), as ``ss`` reads them), for less than half of
-what /proc/net/tcp costs. The two states that can be many are not even listed: ``established`` and
-``time_wait`` follow from the kernel's own counts of sockets, so a host with a hundred thousand open
-connections lists some hundreds. 10,000 open connections take 2.4 ms, with /proc/net/tcp 31. What is
-listed is capped all the same; past the cap connections are not counted by state, and
-``vedette.sockets.truncated`` says so.
+The kernel lists sockets over netlink (sock_diag.py), for less than half of what /proc/net/tcp
+costs. The two states that can be many are not even listed: ``established`` and ``time_wait`` follow
+from the kernel's own counts of sockets, so a host with a hundred thousand open connections lists
+some hundreds. 10,000 open connections take 2.4 ms, with /proc/net/tcp 31. What is listed is capped
+all the same; past the cap connections are not counted by state, and ``vedette.sockets.truncated``
+says so.
 
 To list connections the kernel walks its whole table of them, which is larger the more memory a host
 has: 262,144 places take 0.2 to 0.4 ms, more than all the rest of a reading. So while no connection
@@ -16,22 +16,17 @@ they were, only listening sockets are asked for: then nothing else can have chan
 from __future__ import annotations
 
 import os
-import struct
-import sys
 from collections import Counter
-from collections.abc import Generator, Iterator
-from functools import cache
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from vedette.api import Collector, Sample, Unavailable, gauge, hookimpl, updown
+from vedette.sock_diag import INET, INET6, LISTEN, TCP, UDP, Line, Listed
 from vedette_plugins._netfiles import ABSURD, NetFile
 from vedette_plugins._procfs import numbers
-
-if TYPE_CHECKING:
-    import socket
 
 #: The kernel's numbers of the states (enum in include/net/tcp_states.h), by OpenTelemetry's names.
 STATES = {
@@ -46,7 +41,7 @@ STATES = {
     10: "listen",
     11: "closing",
 }
-ESTABLISHED, SYN_RECEIVED, FIN_WAIT_2, TIME_WAIT, CLOSE_WAIT, LISTEN = 1, 3, 5, 6, 8, 10
+ESTABLISHED, SYN_RECEIVED, TIME_WAIT, CLOSE_WAIT = 1, 3, 6, 8
 #: The kernel keeps most of those in ``syn_received`` under a number of its own.
 NEW_SYN_RECEIVED = 12
 #: What is listed: all states of the table but the two that can be many.
@@ -59,28 +54,7 @@ WALK_EVERY = 60
 #: Timer of a closed connection of which only a stub is left (its state may be ``fin_wait_2``).
 STUB = 3
 
-INET, INET6, TCP, UDP = 2, 10, 6, 17
-NETLINK_SOCK_DIAG = 4
-#: Requests: the older one lists IPv4 and IPv6 in one walk over the connections, but only TCP's.
-TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY = 18, 20
-DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-HEAD = struct.Struct("=IHHII")
-#: Of struct inet_diag_msg: state, timer, and the two lengths after addresses and expiry.
-BODY = struct.Struct("=xBBx52xII")
-BUFFER = 64 * 1024
-#: Seconds to wait for the kernel's answer.
-PATIENCE_S = 2.0
 _DIRECTED = ["network.type", "network.io.direction"]
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """One socket that the kernel listed; for a listener the queue is of connections, else bytes."""
-
-    state: int
-    timer: int
-    receive_queue: int
-    send_queue: int
 
 
 class SocketsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -170,7 +144,7 @@ class Sockets(Collector):
         self._sockstat = NetFile("sockstat", one_record=True)
         self._sockstat6 = NetFile("sockstat6", one_record=True)
         self._snmp = NetFile("snmp", one_record=True)
-        self._link: socket.socket | None = None
+        self.line = Line()
         #: The signs of the last reading if all was at rest, what waited to be closed then, and the
         #: readings until all are asked for all the same.
         self._seen: tuple[bytes, bytes] | None = None
@@ -185,7 +159,7 @@ class Sockets(Collector):
         if not self._is_own_network():
             raise Unavailable("the kernel lists only the container's own sockets here")
         try:
-            for _ in self._sockets(TCP, INET, 1 << LISTEN):
+            for _ in self.sockets(TCP, INET, 1 << LISTEN):
                 break
         except OSError as error:
             raise Unavailable(f"the kernel lists no sockets: {error}") from error
@@ -198,7 +172,7 @@ class Sockets(Collector):
         states = Counter({CLOSE_WAIT: self._closing}) if is_still else Counter[int]()
         waiting, fullest, stubs = 0, 0.0, 0
         left = self.config.max_sockets - states.total()
-        for one in self._sockets(TCP, INET, 1 << LISTEN if is_still else LISTED):
+        for one in self.sockets(TCP, INET, 1 << LISTEN if is_still else LISTED):
             left -= 1
             if left < 0:
                 break
@@ -224,33 +198,11 @@ class Sockets(Collector):
     def close(self) -> None:
         for file in (self._snmp, self._sockstat, self._sockstat6):
             file.close()
-        self._hang_up()
+        self.line.close()
 
-    def ask(self, protocol: int, family: int, states: int) -> Generator[bytes, None, None]:
-        """Ask for the sockets in some states; yield answers until the caller has seen the last."""
-        if self._link is None:
-            self._link = connect()
-        self._link.send(request(protocol, family, states))
-        while True:
-            yield self._link.recv(BUFFER)
-
-    def _hang_up(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            link.close()
-
-    def _sockets(self, protocol: int, family: int, states: int) -> Iterator[Listed]:
-        is_last = False
-        try:
-            for answer in self.ask(protocol, family, states):
-                found, is_last = parse(answer)
-                yield from found
-                if is_last:
-                    return
-        finally:
-            if not is_last:
-                # What the kernel has still to say would be taken for the next question's answer.
-                self._hang_up()
+    def sockets(self, protocol: int, family: int, states: int) -> Iterator[Listed]:
+        """List the sockets in some states; raises ``OSError`` when the kernel refuses."""
+        return self.line.sockets(protocol, family, states)
 
     def _signs(self) -> tuple[bytes, bytes]:
         """Return what TCP has counted, and the kernel's totals of sockets: one moves with TCP."""
@@ -276,7 +228,7 @@ class Sockets(Collector):
         receive = send = most = 0
         left = self.config.max_sockets
         try:
-            for one in self._sockets(UDP, family, 0xFFFFFFFF):
+            for one in self.sockets(UDP, family, 0xFFFFFFFF):
                 left -= 1
                 if left < 0:
                     break
@@ -300,46 +252,6 @@ class Sockets(Collector):
         except OSError:
             return False
         return (mine.st_dev, mine.st_ino) == (hosts.st_dev, hosts.st_ino)
-
-
-def connect() -> socket.socket:
-    """Return a line to the part of the kernel that lists sockets."""
-    import socket
-
-    link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG)
-    link.settimeout(PATIENCE_S)
-    return link
-
-
-@cache
-def request(protocol: int, family: int, states: int) -> bytes:
-    """Return the request for a list of sockets: struct inet_diag_req for TCP, else _v2."""
-    if protocol == TCP:
-        body = struct.pack("=BBBB48sII", family, 0, 0, 0, b"", states, 0)
-        return HEAD.pack(HEAD.size + len(body), TCPDIAG_GETSOCK, DUMP, 1, 0) + body
-    body = struct.pack("=BBBBI48s", family, protocol, 0, 0, states, b"")
-    return HEAD.pack(HEAD.size + len(body), SOCK_DIAG_BY_FAMILY, DUMP, 1, 0) + body
-
-
-def parse(answer: bytes) -> tuple[list[Listed], bool]:
-    """Return the sockets in one answer of the kernel, and whether it is the last.
-
-    Raises ``OSError`` when the kernel refuses.
-    """
-    found: list[Listed] = []
-    at = 0
-    while at + HEAD.size <= len(answer):
-        length, kind, _, _, _ = HEAD.unpack_from(answer, at)
-        body = at + HEAD.size
-        if kind == NLMSG_DONE or length < HEAD.size:
-            return found, True
-        if kind == NLMSG_ERROR:
-            number = -int.from_bytes(answer[body : body + 4], sys.byteorder, signed=True) & 0xFFFF
-            raise OSError(number, os.strerror(number))
-        if kind in (TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY) and body + BODY.size <= len(answer):
-            found.append(Listed(*BODY.unpack_from(answer, body)))
-        at += (length + 3) & ~3
-    return found, False
 
 
 def counted(text: bytes, table: bytes, name: bytes) -> int | None:

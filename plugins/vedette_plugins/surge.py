@@ -48,6 +48,10 @@ REACH = 45.0
 #: Each part of the span has at least this much of what would be its even share of the rise.
 SHARE_LEAST = 0.5
 PARTS = 4
+#: The shorter span begins, and the longer one has its middle, so many seconds ago; what rises has
+#: made at least this part of its rise since, however late its readings are.
+HALF_S = SPANS[0]
+HALF_LEAST = np.float32(SHARE_LEAST * (HALF_S - LATE_S) / (SPANS[1] + LATE_S))
 #: Readings of a series before it is judged.
 WARM = 30.0
 #: From so many rises on they are usual, and one has to be larger than the largest by this factor.
@@ -107,7 +111,7 @@ class Surge(Detector):
         self._rows: NDArray[np.intp] = np.empty(0, dtype=np.intp)
         self._limits = self._least = np.empty(0, dtype=np.float32)
         # What ``score`` saw of the newest column, for ``learn``.
-        self._seen: tuple[Window, Floats] | None = None
+        self._seen: tuple[Window, NDArray[np.intp], Floats] | None = None
 
     def score(self, window: Window, state: State) -> Floats:
         self._prepare(window)
@@ -116,7 +120,7 @@ class Surge(Detector):
         if len(rows):
             known = state["reads"][rows] >= WARM
             found, rise = self._look(window, rows)
-            self._seen = window, rise
+            self._seen = window, rows, rise
             usual = np.where(state["times"][rows] < OFTEN, 0, state["largest"][rows])
             beyond = rise > MORE * usual
             scores[rows] = np.where(known, np.where(beyond, found, np.float32(0)), np.nan)
@@ -124,12 +128,14 @@ class Surge(Detector):
 
     def learn(self, window: Window, state: State) -> None:
         """Follow the rises of each row, and remember the largest once it has come to an end."""
-        self._prepare(window)
-        rows = self._read(window)
+        seen, self._seen = self._seen, None
+        if seen is None or seen[0] is not window:
+            self._prepare(window)
+            rows = self._read(window)
+            seen = window, rows, self._look(window, rows)[1]
+        _, rows, now = seen
         if not len(rows):
             return
-        seen, self._seen = self._seen, None
-        now = seen[1] if seen and seen[0] is window else self._look(window, rows)[1]
         state["reads"][rows] += 1
         rise = state["rise"][rows]
         ended = now < rise / 2
@@ -173,15 +179,20 @@ class Surge(Detector):
     def _look(self, window: Window, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
         """Return score and rise of rows that were read; 0 where it is too small to matter.
 
-        Most rows are where they were: one look at the lowest of their readings tells.
+        Most rows are where they were: one look at what they were ten seconds ago tells.
         """
         score, rise = (np.zeros(len(rows), dtype=np.float32) for _ in range(2))
-        values, limits = window.values[rows], self._limits[rows]
-        risen = values[:, -1] - np.fmin.reduce(values, axis=1)
+        ago = (window.time[-1] - window.time) / 1e9
+        then = np.flatnonzero(np.abs(ago - HALF_S) <= LATE_S)
+        if not len(then):
+            return score, rise
+        limits = self._limits[rows]
         matters = self._least[rows] * np.where(np.isnan(limits), np.float32(FEW), limits)
-        some = np.flatnonzero(risen >= matters)
+        before = np.fmin.reduce(window.values[rows[:, None], then], axis=1)
+        some = np.flatnonzero(window.values[rows, -1] - before >= HALF_LEAST * matters)
         if len(some):
-            score[some], rise[some] = self._rising(window.time, values[some], rows[some])
+            values = window.values[rows[some]]
+            score[some], rise[some] = self._rising(window.time, values, rows[some])
         return score, rise
 
     def _rising(

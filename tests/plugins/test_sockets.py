@@ -18,14 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vedette.api import Host, Unavailable
-from vedette_plugins.sockets import (
-    LISTED,
-    STATES,
-    WALK_EVERY,
-    Sockets,
-    parse,
-    register_collectors,
-)
+from vedette.sock_diag import Line, Listed, parse
+from vedette_plugins.sockets import LISTED, STATES, WALK_EVERY, Sockets, register_collectors
 
 COUNT = "system.network.connection.count{network.transport=tcp,network.connection.state=%s}"
 
@@ -33,16 +27,18 @@ COUNT = "system.network.connection.count{network.transport=tcp,network.connectio
 @pytest.fixture(scope="module", autouse=True)
 def _recorded() -> Iterator[None]:
     """Let a collector on a tree of files get the answers recorded there instead of the kernel's."""
-    ask = Sockets.ask
 
-    def answer(self: Sockets, protocol: int, family: int, states: int) -> Iterator[bytes]:
-        if self.host.proc == "/proc":
-            yield from ask(self, protocol, family, states)
-        else:
-            yield (Path(self.host.proc) / "sock_diag" / f"{protocol}-{family}").read_bytes()
+    sockets = Sockets.sockets
+
+    def answered(self: Sockets, protocol: int, family: int, states: int) -> Iterator[Listed]:
+        if self.host.proc != "/proc" and "ask" not in vars(self.line):
+            path = Path(self.host.proc) / "sock_diag" / f"{protocol}-{family}"
+            vars(line := Line())["ask"] = lambda *_: iter([path.read_bytes()])
+            return line.sockets(protocol, family, states)
+        return sockets(self, protocol, family, states)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Sockets, "ask", answer)
+        patch.setattr(Sockets, "sockets", answered)
         yield
 
 
@@ -142,7 +138,7 @@ def test_an_answer_in_several_parts_is_read_to_its_end_and_no_further(
         raise AssertionError("asked for more after the end")
 
     here = stage(Sockets)
-    here.collector.ask = parts
+    here.collector.line.ask = parts
     read = here.values()
     assert (read[COUNT % "listen"], read[COUNT % "close_wait"]) == (3, 1)
 
@@ -241,7 +237,7 @@ class Kernel:
         self.here = here
         self.sockets = [(10, 0), (8, 0)]
         self.asked: list[int] = []
-        here.collector.ask = self.answer
+        here.collector.line.ask = self.answer
 
     def answer(self, protocol: int, family: int, states: int) -> Iterator[bytes]:
         if protocol == 6:

@@ -67,6 +67,23 @@ def test_a_socket_is_found_with_its_process(
     assert "pytest" in " ".join(found.process.command) or found.process.command
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.7"])
+def test_where_the_kernel_lists_no_sockets_its_files_say_the_same(
+    address: str, tmp_path: Path
+) -> None:
+    (tmp_path / "1").symlink_to("/proc/self")
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as server:
+        try:
+            server.bind((address, 0))
+        except OSError:
+            pytest.skip("no such address here")
+        server.listen()
+        port = server.getsockname()[1]
+        told, read = Listening().look(), Listening(str(tmp_path)).look()
+    (asked,) = [one.address for one in told if one.port == port]
+    assert [one.address for one in read if one.port == port] == [asked]
+
+
 def test_a_process_that_ended_is_forgotten() -> None:
     listening = Listening()
     child = subprocess.Popen(

@@ -38,6 +38,8 @@ TOUCHED_MAX, ENTRY_SIZE = 6 << 20, 700
 #: A file that is just being created cannot be opened yet, and nothing tells when it can: some time
 #: after the journal was opened, it is once more.
 SETTLE_NS = 2_000_000_000
+#: While the kernel's own log is read, a journal is looked for this often.
+SEARCH_NS = 5_000_000_000
 #: After so many failures in a row of the first way the second one is tried first.
 FAILURES_MAX = 3
 
@@ -103,6 +105,7 @@ class Journal:
         #: When to open again what is open, 0 for not at all; that this is being done.
         self._settle_ns = 0
         self._settling = False
+        self._search_ns = 0
         self._touched = 0
         self._failures = 0
         self._why = ""
@@ -148,7 +151,7 @@ class Journal:
 
     def _poll(self, now_ns: int, budget: int) -> JournalBatch:
         if self._kernel is not None:
-            if self._settings.way == "kmsg" or not self._places.look().readable:
+            if self._settings.way == "kmsg" or not self._has_come(now_ns):
                 return self._poll_kernel(self._kernel, budget)
             self.close()  # a journal has come: it has the kernel's lines from now on
         if self._reader is None:
@@ -160,6 +163,13 @@ class Journal:
             settled = self._settling or self.way != "library"
             self._settle_ns, self._settling = 0 if settled else now_ns + SETTLE_NS, False
         return self._poll_reader(self._reader, now_ns, budget)
+
+    def _has_come(self, now_ns: int) -> bool:
+        """Tell whether there is a journal to be read by now; looks when it is time."""
+        if 0 < self._search_ns - now_ns <= SEARCH_NS:
+            return False
+        self._search_ns = now_ns + SEARCH_NS
+        return self._places.look().readable > 0
 
     def _poll_reader(self, reader: _Reader, now_ns: int, budget: int) -> JournalBatch:
         before = self._cursor

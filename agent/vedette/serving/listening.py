@@ -1,8 +1,9 @@
 """Say which processes of this host listen for TCP connections, on which local addresses.
 
-From /proc/net/tcp and tcp6, and the descriptors of processes. Whose descriptors this user may not
-see stays unknown: its socket is still told, without a process. Sockets within a container that has
-a network of its own are not seen, ports that are published from it are.
+From the kernel's list of sockets (sock_diag), where it gives none from /proc/net/tcp and tcp6, and
+from the descriptors of processes. Whose descriptors this user may not see stays unknown: its socket
+is still told, without a process. Sockets within a container that has a network of its own are not
+seen, ports that are published from it are.
 
 Cost: to look at the descriptors of all processes takes some 20 ms on a host with 300 of them. It is
 done only when there is a socket that nobody is known for, and not for a socket that was looked for
@@ -19,6 +20,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import msgspec
+
+from vedette.sock_diag import INET, LISTEN, TCP, Line
 
 #: State of a listening socket in /proc/net/tcp.
 _LISTEN = b"0A"
@@ -61,12 +64,14 @@ class Listening:
         self._proc = proc
         self._owners: dict[str, Process] = {}
         self._searches: dict[str, int] = {}
+        # The kernel lists those of this process's own network; of another one there are only files.
+        self._line = Line() if proc == "/proc" else None
         #: What the newest look found.
         self.newest: tuple[Listener, ...] = ()
 
     def look(self) -> list[Listener]:
         """Return the listening sockets, by port."""
-        sockets = self._sockets(f"{self._proc}/{'self' if self._proc == '/proc' else '1'}/net")
+        sockets = self._sockets()
         known = {inode: one for inode, one in self._owners.items() if inode in sockets}
         self._owners = {inode: one for inode, one in known.items() if self.lives(one)}
         nobodys = sockets.keys() - self._owners.keys()
@@ -110,17 +115,21 @@ class Listening:
 
     # ------------------------------------------------------------ sockets
 
-    def _sockets(self, folder: str) -> dict[str, tuple[str, int]]:
+    def _sockets(self) -> dict[str, tuple[str, int]]:
         """Return address and port of each listening socket by inode."""
+        if self._line is None:
+            return _listed(f"{self._proc}/1/net")
         found: dict[str, tuple[str, int]] = {}
-        for name in ("tcp", "tcp6"):
-            for line in _lines(f"{folder}/{name}")[1:]:
-                fields = line.split(None, 10)
-                if len(fields) < 10 or fields[3] != _LISTEN or len(found) >= SOCKETS_MAX:
-                    continue
-                place = _place(fields[1])
-                if place is not None:
-                    found[fields[9].decode("ascii", "replace")] = place
+        try:
+            for one in self._line.sockets(TCP, INET, 1 << LISTEN):
+                family = socket.AF_INET if one.family == INET else socket.AF_INET6
+                packed = one.local_address[: 4 if one.family == INET else 16]
+                found[str(one.inode)] = _reached(socket.inet_ntop(family, packed)), one.port
+                if len(found) >= SOCKETS_MAX:
+                    break
+        except OSError:  # a kernel without sock_diag, or one that lets nobody ask
+            self._line = None
+            return _listed("/proc/self/net")
         return found
 
     # ------------------------------------------------------------ processes
@@ -185,11 +194,22 @@ class Listening:
         return int(fields[1]), int(fields[19])
 
 
-def _place(text: bytes) -> tuple[str, int] | None:
-    """Return the address a socket can be reached by here, and its port.
+def _listed(folder: str) -> dict[str, tuple[str, int]]:
+    """Return them from the files of a network, for which the kernel walks all connections."""
+    found: dict[str, tuple[str, int]] = {}
+    for name in ("tcp", "tcp6"):
+        for line in _lines(f"{folder}/{name}")[1:]:
+            fields = line.split(None, 10)
+            if len(fields) < 10 or fields[3] != _LISTEN or len(found) >= SOCKETS_MAX:
+                continue
+            place = _place(fields[1])
+            if place is not None:
+                found[fields[9].decode("ascii", "replace")] = place
+    return found
 
-    Of a socket on all addresses that is the loopback one.
-    """
+
+def _place(text: bytes) -> tuple[str, int] | None:
+    """Return the address a socket can be reached by here, and its port."""
     address, _, port = text.partition(b":")
     try:
         number = int(port, 16)
@@ -198,9 +218,14 @@ def _place(text: bytes) -> tuple[str, int] | None:
         shown = socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
     except (ValueError, struct.error, OSError):
         return None
-    shown = shown.removeprefix("::ffff:") if "." in shown else shown
+    return _reached(shown), number
+
+
+def _reached(address: str) -> str:
+    """Return the address a socket is reached by from here; of one on all of them the loopback's."""
+    shown = address.removeprefix("::ffff:") if "." in address else address
     # "::" takes connections of both kinds, unless told otherwise, which cannot be seen from here.
-    return {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(shown, shown), number
+    return {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(shown, shown)
 
 
 #: Each group of four bytes is written in the machine's own order.

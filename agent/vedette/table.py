@@ -249,6 +249,12 @@ class SeriesTable:
             grown = totals - before
             rates = grown / (elapsed * 1e-9)
             usable = (grown >= 0) & (elapsed > 0) & (elapsed <= MAX_GAP_NS)
+        if usable.all():  # as nearly always
+            self._current[rows] = rates
+            self.totals[rows] = totals
+            self._read_ns[rows] = read_ns
+            return
+        with np.errstate(invalid="ignore"):
             fell = grown < 0
         for place in batch.frame[fell].tolist():
             self.resets[frames[place].collector] += 1

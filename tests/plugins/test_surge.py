@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vedette.api import Instrument, counter, gauge, updown
+from vedette.api import Instrument, Window, counter, gauge, updown
 from vedette.testing import check_detector, new_state, window
 from vedette_plugins.surge import MORE, OFTEN, WARM, Surge, SurgeConfig
 
@@ -101,6 +101,28 @@ def test_what_is_read_every_five_seconds_rings_at_the_third_reading_of_the_rise(
     made.rings(quiet(300))
     (first, *_) = made.rings(rise(40, 300))
     assert first <= 15
+
+
+@pytest.mark.parametrize("every", [1, 3, 5])
+def test_no_rise_is_passed_over_by_the_first_look(every: int) -> None:
+    rng = np.random.default_rng(every)
+    made = Seconds(every=every, horizon=3600)
+    detector = made.detector
+    rang = 0
+    for _ in range(800):
+        at = np.arange(-22.0, 1) + rng.uniform(-0.3, 0.3, 23) * (np.arange(23) < 22)
+        pace = np.repeat(rng.uniform(0.3, 2, 5), 5)[:23]
+        values = 0.95 + np.cumsum(pace) * rng.uniform(3e-4, 6e-4)
+        values[(np.arange(23) + 1) % every != 23 % every] = np.nan
+        time = START_NS + (at * S).astype(np.int64)
+        view = Window(time, values[None].astype(np.float32), list(made.series), made.generation)
+        detector.score(view, made.state)
+        rows = np.array([0])
+        seen = detector._look(view, rows)[0]
+        rings = detector._rising(view.time, view.values[rows], rows)[0] >= 1
+        rang += int(rings[0])
+        assert (seen[0] >= 1) == rings[0]
+    assert 80 < rang < 720
 
 
 def test_a_step_a_burst_and_a_slow_rise_ring_for_nothing() -> None:

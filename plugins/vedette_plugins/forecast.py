@@ -41,6 +41,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -285,9 +286,12 @@ def _limit(series: Series, ignore: tuple[str, ...]) -> float | None:
     """Return the limit towards which a series can fill; None when it cannot."""
     one = series.instrument
     fills = one.limit and one.kind != "counter" and one.alarm in ("high", "both")
-    if not fills or any(fnmatchcase(one.name, pattern) for pattern in ignore):
-        return None
-    return one.limit
+    return one.limit if fills and not _is_ignored(one.name, ignore) else None
+
+
+@lru_cache(maxsize=4096)
+def _is_ignored(metric: str, ignore: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(metric, pattern) for pattern in ignore)
 
 
 def _minutes(window: Window) -> Floats:

@@ -24,6 +24,10 @@ RELEASE = 0.02
 LONGEST_S = 600.0
 
 
+#: Metrics of which is remembered which rules speak of them, before all are forgotten.
+METRICS_MAX = 4096
+
+
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One rule: a series of `metric` whose attributes are `where` is above `above` for `for`."""
 
@@ -44,20 +48,17 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.critical is not None and self.critical < self.above:
             raise ValueError(f"critical = {self.critical:g} is below above = {self.above:g}")
 
+    def speaks_of(self, metric: str) -> bool:
+        """Say whether this rule may be about series of a metric."""
+        head, star, tail = self.metric.partition("*")
+        if not star:
+            return metric == self.metric
+        long_enough = len(metric) >= len(head) + len(tail)
+        return long_enough and metric.startswith(head) and metric.endswith(tail)
+
     def matches(self, series: Series) -> bool:
-        """Say whether this rule is about the series."""
-        instrument = series.instrument
-        if instrument.name != self.metric and self.metric != "*":
-            head, star, tail = self.metric.partition("*")
-            long_enough = len(instrument.name) >= len(head) + len(tail)
-            if not (
-                star
-                and long_enough
-                and instrument.name.startswith(head)
-                and instrument.name.endswith(tail)
-            ):
-                return False
-        attributes = dict(zip(instrument.attributes, series.values, strict=True))
+        """Say whether this rule, which speaks of its metric, is about the series."""
+        attributes = dict(zip(series.instrument.attributes, series.values, strict=True))
         return all(attributes.get(key) == value for key, value in self.where.items())
 
 
@@ -158,6 +159,7 @@ class Level(Detector):
         super().__init__(config)
         self.rules = config.rules
         self._generation = -1
+        self._by_metric: dict[str, list[int]] = {}
         self._rows: list[NDArray[np.intp]] = []
         # The rows of all rules and from where each is looked at closely: mostly none is.
         self._watched = np.empty(0, np.intp)
@@ -192,21 +194,27 @@ class Level(Detector):
     def _prepare(self, window: Window) -> None:
         if window.generation == self._generation:
             return
-        self._rows = [
-            np.array(
-                [
-                    row
-                    for row, series in enumerate(window.series)
-                    if series is not None and rule.matches(series)
-                ],
-                dtype=np.intp,
-            )
-            for rule in self.rules
-        ]
+        rows: list[list[int]] = [[] for _ in self.rules]
+        for row, series in enumerate(window.series):
+            if series is not None:
+                for rule in self._spoken_of(series.instrument.name):
+                    if self.rules[rule].matches(series):
+                        rows[rule].append(row)
+        self._rows = [np.array(some, dtype=np.intp) for some in rows]
         self._watched = np.concatenate([np.empty(0, np.intp), *self._rows])
         near = [_near(rule) for rule in self.rules]
         self._near = np.repeat(np.array(near, np.float32), [len(rows) for rows in self._rows])
         self._generation = window.generation
+
+    def _spoken_of(self, metric: str) -> list[int]:
+        """Return the places of the rules that may be about a metric."""
+        known = self._by_metric.get(metric)
+        if known is None:
+            if len(self._by_metric) >= METRICS_MAX:
+                self._by_metric.clear()
+            known = [place for place, rule in enumerate(self.rules) if rule.speaks_of(metric)]
+            self._by_metric[metric] = known
+        return known
 
 
 def _near(rule: Rule) -> float:

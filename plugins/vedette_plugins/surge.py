@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -222,9 +223,9 @@ class Surge(Detector):
         """Find the rows that can be full, once per generation."""
         if window.generation == self._generation and len(self._limits) == len(window.series):
             return
-        limits = [_limit(one) if one else None for one in window.series]
-        self._limits = np.array([limit or np.nan for limit in limits], dtype=np.float32)
-        counted = np.array([one is not None and _is_counted(one) for one in window.series], bool)
+        minded = [_minded(one) for one in window.series]
+        self._limits = np.array([limit for limit, _ in minded], dtype=np.float32)
+        counted = np.array([is_counted for _, is_counted in minded], dtype=bool)
         self._least = np.where(counted, COUNT_MATTERS, self.config.matters).astype(np.float32)
         self._rows = np.flatnonzero(np.isfinite(self._limits) | counted)
         self._generation = window.generation
@@ -272,19 +273,22 @@ def _nearest(
     return found, off[np.arange(len(shares)), found] <= LATE_S
 
 
-def _limit(series: Series) -> float | None:
-    """Return the limit towards which a series can fill; None when it cannot."""
+def _minded(series: Series | None) -> tuple[float, bool]:
+    """Return the limit towards which a series can fill, NaN when it cannot, and whether it is a
+    number of things that has no limit.
+    """
+    if series is None or series.instrument.alarm not in ("high", "both"):
+        return math.nan, False
     one = series.instrument
-    busy = one.name.endswith(_NOT_FILLING) or any(word in one.name for word in _NOT_FILLING_WORDS)
-    fills = one.limit and one.kind != "counter" and one.alarm in ("high", "both") and not busy
-    return one.limit if fills else None
+    if not one.limit:
+        return math.nan, one.kind == "updown" and one.unit.startswith("{")
+    return one.limit if one.kind != "counter" and not _is_busy(one.name) else math.nan, False
 
 
-def _is_counted(series: Series) -> bool:
-    """Say whether a series is a number of things that has no limit."""
-    one = series.instrument
-    minded = one.alarm in ("high", "both") and not one.limit
-    return minded and one.kind == "updown" and one.unit.startswith("{")
+@lru_cache(maxsize=4096)
+def _is_busy(metric: str) -> bool:
+    """Say whether a metric tells how busy, or how hot, something is."""
+    return metric.endswith(_NOT_FILLING) or any(word in metric for word in _NOT_FILLING_WORDS)
 
 
 def _elapsed(window: Window) -> float:

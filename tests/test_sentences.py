@@ -9,6 +9,7 @@ import pytest
 
 from vedette import sentences
 from vedette.api import Finding, Series, Severity, Suspect, counter, gauge
+from vedette.serving.vocabulary import SIGNALS
 
 S = 1_000_000_000
 TWO_PM = 1_795_183_330 * S
@@ -232,6 +233,50 @@ def test_a_model_server_that_is_silent_is_named_by_what_and_where() -> None:
     found = finding(silence, 20.0, "warning", low=math.nan, high=15.0, text="it does not answer")
     told = sentences.sentence(found, [], "model", TWO_PM, None, UTC)
     assert told.startswith("Model server vllm on 127.0.0.1:8000 does not answer (20 s) since")
+
+
+@pytest.mark.parametrize(
+    ("metric", "observed", "text", "model", "words"),
+    [
+        (
+            "kv_cache.utilization",
+            0.38,
+            "full in 73 s at this rate",
+            "toy",
+            (
+                "KV cache of model server vllm on 127.0.0.1:8000, model toy, is 38 % full: "
+                "full in 73 s at this rate"
+            ),
+        ),
+        (
+            "requests.waiting",
+            132.0,
+            "",
+            "",
+            "Queue of model server vllm on 127.0.0.1:8000 is unusually high (132 request)",
+        ),
+        (
+            "tokens",
+            900.0,
+            "",
+            "toy",
+            (
+                "Rate of tokens (output, page) of model server vllm on 127.0.0.1:8000, model toy, "
+                "is unusually high (900 token/s)"
+            ),
+        ),
+    ],
+)
+def test_what_is_told_of_a_model_server_names_it_and_the_model(
+    metric: str, observed: float, text: str, model: str, words: str
+) -> None:
+    instrument = SIGNALS[f"vedette.model.{metric}"].instrument
+    more = ("output", "page")[: len(instrument.attributes) - 5]
+    series = instrument.series("127.0.0.1:8000", "vllm", "engine", model, "1", *more)
+    low, high = (math.nan, math.nan) if text else (0.0, 20.0)
+    found = finding(series, observed, low=low, high=high, text=text)
+    told = sentences.sentence(found, [], "model", TWO_PM, None, UTC)
+    assert told.startswith(f"{words} since 14:02:10")
 
 
 def test_what_is_within_its_band_is_neither_high_nor_low() -> None:

@@ -44,8 +44,9 @@ STEP_BACK_NS = 5_000_000_000
 #: Ticks between looks for series that went away, and for series that say the same.
 EXPIRE_EVERY_TICKS = 60
 TWINS_EVERY_TICKS = 600
-#: While an incident gathers, who uses what is asked for this often.
-ASK_EVERY_NS = 2_000_000_000
+#: While an incident gathers, who uses what is asked for this often: what grows is known from the
+#: second answer on.
+ASK_EVERY_NS = 1_000_000_000
 
 
 class View(msgspec.Struct, frozen=True):

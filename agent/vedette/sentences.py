@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 
 from vedette.api import Finding, Series, Suspect
@@ -60,6 +60,24 @@ _TIMES = {
     "vedette.model.queue.duration": "time in the queue",
     "vedette.model.request.duration": "time per request",
 }
+#: What else is told of model servers, for a person.
+_OF_SERVERS = {
+    "vedette.model.kv_cache.utilization": "KV cache",
+    "vedette.model.preemptions": "Rate of preemptions",
+    "vedette.model.prefix_cache.hit_ratio": "Hit ratio of the prefix cache",
+    "vedette.model.prefix_cache.share": "Share of input from the prefix cache",
+    "vedette.model.requests": "Rate of requests",
+    "vedette.model.requests.running": "Number of running requests",
+    "vedette.model.requests.waiting": "Queue",
+    "vedette.model.tokens": "Rate of tokens",
+}
+_ENDPOINT, _SERVER, _MODEL = (
+    "vedette.model.endpoint",
+    "vedette.model.server",
+    "gen_ai.request.model",
+)
+#: What says where, which is told in words; and by what program, which the server's name tells.
+_WHERE = frozenset({_ENDPOINT, _SERVER, _MODEL, "vedette.model.layer", "vedette.model.version"})
 #: Whether a GPU's clock is held down, and why, where a person should know of it.
 THROTTLED = "vedette.gpu.throttled"
 _HELD_BY = {
@@ -135,8 +153,21 @@ def expected(finding: Finding) -> str:
 
 def named(series: Series) -> str:
     """Return a series for a person: its metric, and the attribute values in parentheses."""
-    values = ", ".join(value for value in series.values if value)
-    return f"{series.instrument.name} ({values})" if values else series.instrument.name
+    name = series.instrument.name
+    said = dict(zip(series.instrument.attributes, series.values, strict=True))
+    if name not in _OF_SERVERS or not said.get(_ENDPOINT):
+        values = ", ".join(value for value in series.values if value)
+        return f"{name} ({values})" if values else name
+    more = ", ".join(value for key, value in said.items() if value and key not in _WHERE)
+    what = f"{_OF_SERVERS[name]} ({more})" if more else _OF_SERVERS[name]
+    return f"{what} of model server {_server(said)}{',' if said.get(_MODEL) else ''}"
+
+
+def _server(said: Mapping[str, str]) -> str:
+    """Return which model server, and which model where it is told of one, by their attributes."""
+    model = said.get(_MODEL, "")
+    of = f", model {model}" if model else ""
+    return f"{said.get(_SERVER, '')} on {said[_ENDPOINT]}{of}"
 
 
 def sentence(
@@ -229,10 +260,7 @@ def _what(finding: Finding, past: bool) -> str:
         return f"Model server {server} on {where} {answers}"
     if finding.detector == MODEL_DETECTOR and finding.text:
         said = dict(zip(instrument.attributes, series.values, strict=True))
-        model = said.get("gen_ai.request.model", "")
-        of = f", model {model}" if model else ""
-        server, where = said["vedette.model.server"], said["vedette.model.endpoint"]
-        return f"Model server {server} on {where}{of}: {finding.text}"
+        return f"Model server {_server(said)}: {finding.text}"
     if instrument.name == "vedette.model.probe.silence":
         where, model = (*series.values, "")[:2]
         which = f"Model {model}" if model else "The model server"
@@ -263,7 +291,8 @@ def _what(finding: Finding, past: bool) -> str:
     if instrument.name == "system.memory.utilization" and finding.text and not full:
         return f"Memory of this host {be} {value} full: {finding.text}"
     if finding.text and instrument.name not in _PLAIN:
-        return f"{named(series)} {be} {value}: {finding.text}"
+        rest = " full" if instrument.name == "vedette.model.kv_cache.utilization" else ""
+        return f"{named(series)} {be} {value}{rest}: {finding.text}"
     if instrument.name == "vedette.cpu.busy":
         return f"CPU of this host {be} {'saturated' if full else f'unusually busy ({value})'}"
     if instrument.name == "system.memory.utilization":

@@ -72,6 +72,7 @@ EXPLAINED_EXACTLY: dict[str, tuple[str, ...]] = {
     "model.failures.least": (),
     "model.kv_cache.full.time": (),
     "model.kv_cache.full_in": (),
+    "model.kv_cache.utilization": (),
     "model.queue.time": (),
     "model.probe.silence": (),
     "model.drift.strength": (),

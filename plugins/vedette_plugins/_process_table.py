@@ -347,14 +347,17 @@ def child_faults(changes: Changes) -> dict[int, int]:
 
     Each process has some dozens at the least, so they tell who starts many short-lived ones. What
     was counted of children seen alive is not theirs; orphans of the first process have no parent.
+    Who reaped somebody who had started more of them has what those did last as well, and is not
+    told for it.
     """
-    known = Counter[int]()
+    known, most = Counter[int](), Counter[int]()
     for old, reaper in reaped(changes.ended):
         known[reaper] += old.faults + old.child_faults
+        most[reaper] = max(most[reaper], old.child_faults)
     grown = [(new.pid, new.child_faults) for new in changes.appeared]
     grown += [(new.pid, new.child_faults - old.child_faults) for old, new in changes.changed]
     left = {pid: faults - known[pid] for pid, faults in grown if pid != INIT}
-    return {pid: faults for pid, faults in left.items() if faults > 0}
+    return {pid: faults for pid, faults in left.items() if faults > most[pid]}
 
 
 def system_spent(changes: Changes) -> dict[int, int]:

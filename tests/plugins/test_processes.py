@@ -251,6 +251,22 @@ def test_who_starts_many_processes_is_a_suspect_though_none_of_them_is_ever_seen
     ]
 
 
+def test_whoever_reaps_one_that_started_many_is_not_told_for_what_it_did_last(
+    stage: Callable[..., Any],
+) -> None:
+    here = stage(Processes)
+    child = b" S 5 "
+    for scan in range(2):
+        lay(here, children(5, 0), children(6, 36_000 * (scan + 1)).replace(b" S 1 ", child))
+        here.write("proc/stat", b"cpu  1 1 1 1\ncpu0 1 1 1 1\nprocesses %d\n" % (7 + 800 * scan))
+        read = usages(here.read(10.0), "forks")
+    assert [one.name for one in read] == ["sh6"]
+    (here.folder / "proc/6/stat").unlink()
+    lay(here, children(5, 90_000))
+    here.write("proc/stat", b"cpu  1 1 1 1\ncpu0 1 1 1 1\nprocesses 1200\n")
+    assert usages(here.read(10.0), "forks") == []
+
+
 def test_a_child_that_was_seen_alive_is_no_short_lived_one(stage: Callable[..., Any]) -> None:
     here = stage(Processes)
     lay(here, children(5, 0), line(6, b"cc", faults=90_000).replace(b" S 1 ", b" S 5 "))

@@ -18,6 +18,9 @@ BUSY_SHARE = 0.3
 OWN_FILES = 32
 
 
+_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+
+
 def spin(task: Task) -> None:
     """Keep a core busy."""
     while time.monotonic() < task.deadline:
@@ -34,7 +37,8 @@ def leak(task: Task) -> None:
         pause(task, began, taken, task.rate)
         if not task.left():
             return
-        memory = mmap.mmap(-1, min(block, task.amount - taken))
+        # Shared memory would be an open file besides.
+        memory = mmap.mmap(-1, min(block, task.amount - taken), flags=_PRIVATE)
         for offset in range(0, len(memory), mmap.PAGESIZE):
             memory[offset] = 1
         held.append(memory)

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 S = 1_000_000_000
 #: A reading younger than this answers a request already.
-FRESH_NS = S
+FRESH_NS = S * 7 // 10
 #: The agent's counters about its collectors are read this often.
 METRICS_S = 10.0
 
@@ -150,10 +150,10 @@ class Lanes:
         """Ask the collectors that explain a resource for a reading now, off schedule.
 
         Their frames come soon, at the newest base tick. One that is busy, in trouble or has read
-        within the last second is not asked.
+        just now is not asked.
         """
         tick_ns = self._clock_ns() // self._base_ns * self._base_ns
-        fresh_ns = max(FRESH_NS, self._base_ns)
+        fresh_ns = max(FRESH_NS, self._base_ns * 7 // 10)
         with self._lock:
             for runner in self._runners:
                 if resource in runner.explains and runner.wants(tick_ns, fresh_ns):

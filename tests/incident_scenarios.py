@@ -70,6 +70,7 @@ class Symptom(msgspec.Struct, frozen=True):
     lasts: int = 60
     p: float = 1e-9
     severity: Severity = "info"
+    text: str = ""
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -317,5 +318,6 @@ def _change(shown: Sequence[tuple[int, Symptom]], second: int) -> FindingChange 
             observed=one.worst,
             low=math.nan if one.worst > 0 else 1.0,
             high=one.worst / 10 if one.worst > 0 else math.nan,
+            text=one.text,
         ),
     )

@@ -263,22 +263,29 @@ def test_that_a_server_fell_silent_is_no_cause_of_its_own_silence() -> None:
     assert f"shortly after {text}" in last(drive).popitem()[1].title
 
 
-@pytest.mark.parametrize(("other", "many"), [("mosec", 1), ("", 2)])
+STOPPED = "its process is stopped, by a signal or a debugger"
+GONE = "nobody listens there any more: its process is gone"
+
+
+@pytest.mark.parametrize(
+    ("other", "why", "many"), [("mosec", STOPPED, 1), ("cron", GONE, 2), ("", STOPPED, 2)]
+)
 def test_a_server_that_is_silent_because_it_was_stopped_is_one_incident(
-    other: str, many: int
+    other: str, why: str, many: int
 ) -> None:
     silence = series("vedette.model.server.silence", "127.0.0.1:8000", "mosec")
     stopped = (usage("stopped", other, 1.0),) if other else ()
     both = Scenario(
         "stopped",
-        (*FAULTS["stuck"].symptoms, Symptom(silence, 25, 20, severity="critical")),
+        (*FAULTS["stuck"].symptoms, Symptom(silence, 25, 20, severity="critical", text=why)),
         stopped,
         "model",
     )
     drive = Drive()
     assert len(drive.run(both)) == many
     told = [one for one in last(drive).values() if one.resource == "model"]
-    assert [one.name for one in told[0].suspects if one.kind == "process"] == [other] * bool(other)
+    named = [one.name for one in told[0].suspects if one.kind == "process"]
+    assert named == ([other] if other and why == STOPPED else [])
 
 
 @pytest.mark.parametrize(("path", "named"), [("/srv/app.log", ["app"]), ("/srv/other.log", [])])

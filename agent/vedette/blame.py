@@ -62,6 +62,8 @@ class Blame:
         others = [other for other in cases if other is not case]
         busy = {self.usages.leader(family) for other in others for family in other.families}
         busy |= {_first_process(other) for other in others}
+        if _is_gone(primary):
+            return []
         found = self.usages.grown(resource, before, busy, _telling(case, primary))
         if primary.series.instrument.name != sentences.LOG_METRIC:
             return found
@@ -81,7 +83,9 @@ class Blame:
 
     def _leaders(self, case: Case) -> set[str]:
         """Return the programs that alone explain what is wrong with a case's resources."""
-        uses = {use for place in case.places for use in suspects.exactly(place.metric)[:1]}
+        findings = [one for one in case.members.values() if not _is_gone(one)]
+        metrics = {one.series.instrument.name for one in findings}
+        uses = {use for metric in metrics for use in suspects.exactly(metric)[:1]}
         # Who writes a log is known of the log that rang last alone.
         return {self.usages.leader(use) for use in (case.families | uses) - {"log"}} - {""}
 
@@ -114,6 +118,12 @@ def _telling(case: Case, primary: Finding) -> str:
     alike = [one for one in case.members.values() if family_of(one.series.instrument) == family]
     metrics = [one.series.instrument.name for one in (primary, *alike)]
     return next((one for one in metrics if suspects.is_exact(one)), metrics[0])
+
+
+def _is_gone(finding: Finding) -> bool:
+    """Say whether a model server is silent for another reason than that it was stopped."""
+    is_silent = finding.series.instrument.name == sentences.SILENCE_METRIC
+    return is_silent and "is stopped" not in finding.text
 
 
 def _first_process(case: Case) -> str:

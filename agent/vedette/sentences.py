@@ -78,6 +78,7 @@ _ENDPOINT, _SERVER, _MODEL = (
 )
 #: What says where, which is told in words; and by what program, which the server's name tells.
 _WHERE = frozenset({_ENDPOINT, _SERVER, _MODEL, "vedette.model.layer", "vedette.model.version"})
+SILENCE_METRIC = "vedette.model.server.silence"
 #: Whether a GPU's clock is held down, and why, where a person should know of it.
 THROTTLED = "vedette.gpu.throttled"
 _HELD_BY = {
@@ -253,7 +254,7 @@ def _what(finding: Finding, past: bool) -> str:
     limit = instrument.limit
     full = limit is not None and finding.observed >= _FULL * limit
     subject = " ".join(series.values[:1])
-    if instrument.name == "vedette.model.server.silence":
+    if instrument.name == SILENCE_METRIC:
         where, server = (*series.values, "")[:2]
         why = f": {finding.text}" if finding.detector == MODEL_DETECTOR and finding.text else ""
         answers = f"{'did' if past else 'does'} not answer ({value}){why}"

@@ -46,6 +46,16 @@ def test_processes_of_one_name_count_together() -> None:
     assert one.text == "70 % of this host's cpu with 2 processes"
 
 
+def test_work_in_the_kernel_is_that_of_who_is_not_to_blame_for_something_else() -> None:
+    known = scanned(usage("database", 0.1))
+    both = [usage("writer", 0.05, "system"), usage("sender", 0.04, "system")]
+    known.observe(both, quiet=False)
+    assert names(known.grown("network", busy={"writer"})) == ["sender"]
+    # Unless it is the only one: two things can be wrong for one program.
+    known.observe(both[:1], quiet=False)
+    assert names(known.grown("network", busy={"writer"})) == ["writer"]
+
+
 def test_a_scan_during_an_incident_teaches_nothing() -> None:
     known = scanned(usage("database", 0.1))
     for _ in range(100):

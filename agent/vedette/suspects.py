@@ -151,6 +151,8 @@ class Usages:
             least = LEAST_USE_GROWTH if resource in _USES else least
             found = self._grown(resource, told, LEAST_CROWD if resource == "process" else least)
             named = [one for _, one in found if own or one.name not in busy]
+            if resource == "system":  # the work of the network, of disks and of filesystems alike
+                named = [one for one in named if one.name not in busy] or named
             if named:
                 return named[:MAX_PROCESSES]
         return []

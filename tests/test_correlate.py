@@ -299,6 +299,22 @@ def test_who_writes_a_log_is_suspected_of_that_log_alone(path: str, named: list[
     assert ("process `app` (pid 4711) wrote /srv/app.log" in incident.title) is bool(named)
 
 
+@pytest.mark.parametrize(
+    ("hog", "share", "many"),
+    [("hog", 0.9, 2), ("hog", 0.2, 1), ("drill-disk-fill", 0.9, 1), ("", 0.0, 1)],
+)
+def test_a_small_effect_is_none_where_another_program_alone_makes_it(
+    hog: str, share: float, many: int
+) -> None:
+    waits = Symptom(series("vedette.pressure.time", "cpu", "some"), 8, 0.18)
+    used = (usage("cpu", hog, share),) if hog else ()
+    drive = Drive()
+    told = drive.run(FAULTS["disk-fill"], Scenario("cpu", (waits,), used, "cpu"))
+    assert len(told) == many
+    if many == 2:
+        assert {one.resource for one in last(drive).values()} == {"filesystem", "cpu"}
+
+
 def test_a_series_that_turned_strange_first_comes_before_the_symptoms() -> None:
     drive = Drive()
     wait = Symptom(series("vedette.disk.operation.wait", "vda", "read"), 0, 2.0)

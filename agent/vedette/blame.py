@@ -5,7 +5,7 @@ Pure; what is remembered is bounded by suspects.py and causes.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import tzinfo
 
 from vedette import causes, sentences, suspects
@@ -81,13 +81,29 @@ class Blame:
             return False
         return any(is_traffic(place) for case in (one, other) for place in case.places)
 
+    def is_anothers(self, finding: Finding, case: Case) -> bool:
+        """Say whether what might be an effect of a case is the work of somebody else.
+
+        One program is to blame for the case, and another one alone for what was found.
+        """
+        place = place_of(finding.series)
+        whose = self._leaders_of({place.family}, [finding], suspects.LEADS_APART)
+        return bool(whose) and bool(led := self._leaders(case)) and not whose & led
+
     def _leaders(self, case: Case) -> set[str]:
         """Return the programs that alone explain what is wrong with a case's resources."""
-        findings = [one for one in case.members.values() if not _is_gone(one)]
-        metrics = {one.series.instrument.name for one in findings}
+        return self._leaders_of(case.families, case.members.values())
+
+    def _leaders_of(
+        self,
+        families: Collection[str],
+        findings: Iterable[Finding],
+        least: float = suspects.LEADS,
+    ) -> set[str]:
+        metrics = {one.series.instrument.name for one in findings if not _is_gone(one)}
         uses = {use for metric in metrics for use in suspects.exactly(metric)[:1]}
         # Who writes a log is known of the log that rang last alone.
-        return {self.usages.leader(use) for use in (case.families | uses) - {"log"}} - {""}
+        return {self.usages.leader(use, least) for use in {*families, *uses} - {"log"}} - {""}
 
     def _causes(self, case: Case, named: Sequence[Suspect]) -> list[Suspect]:
         onset = case.onset_ns

@@ -52,6 +52,10 @@ class IncidentChange(msgspec.Struct, frozen=True):
     previous: Incident | None
 
 
+#: How a small effect belongs to a case: for the first time, and when it comes again.
+_SMALL = (Tie.SIDE, Tie.SAME)
+
+
 class Correlator:
     """Keep the incidents of this host.
 
@@ -194,11 +198,19 @@ class Correlator:
 
     def _home(self, finding: Finding) -> Case | None:
         """Return the case a new finding has the closest tie to."""
-        ties = [(case.tie_to(finding, self.together, self.tenants), case) for case in self._cases]
+        ties = [(self._tie(case, finding), case) for case in self._cases]
         near = [pair for pair in ties if pair[0] is not Tie.NONE]
         if not near:
             return None
         return max(near, key=lambda pair: (pair[0], -_apart(pair[1], finding)))[1]
+
+    def _tie(self, case: Case, finding: Finding) -> Tie:
+        """Return how a finding belongs to a case; what is the work of somebody else does not."""
+        found = case.tie_to(finding, self.together, self.tenants)
+        is_effect = place_of(finding.series).family not in case.families
+        if found in _SMALL and is_effect and self._blame.is_anothers(finding, case):
+            return Tie.NONE
+        return found
 
     def _new_case(self, finding: Finding, tick_ns: int) -> Case | None:
         """Start a case; what other cases took for a side effect of theirs is rather of this one."""
@@ -227,7 +239,7 @@ class Correlator:
             if other is case or not other.members:
                 continue
             own = [one for one in case.members.values() if case.is_core(one)]
-            if all(other.tie_to(one, self.together, self.tenants) > Tie.STRANGE for one in own):
+            if all(self._tie(other, one) > Tie.STRANGE for one in own):
                 return other
             near = abs(other.onset_ns - case.onset_ns) <= BLAME_SPAN_NS
             if near and self._blame.one_culprit(case, other):

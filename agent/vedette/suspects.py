@@ -30,6 +30,8 @@ LEAST_FOREIGN_GROWTH = 0.05
 LEAST_CROWD = 0.1
 #: From this growth on a process explains what is wrong with a resource, alone.
 LEADS = 0.1
+#: And from this on what it does to a resource is no side effect of another's doing.
+LEADS_APART = 0.3
 #: Gain of the mean share of a process in quiet times: about five minutes of scans every 5 s, so
 #: that what grew for a minute before anyone noticed is not yet usual.
 BASELINE_GAIN = 0.015
@@ -157,9 +159,12 @@ class Usages:
                 return named[:MAX_PROCESSES]
         return []
 
-    def leader(self, family: str) -> str:
-        """Return the process that alone explains what is wrong with a resource; empty if none."""
-        found = self._grown(SAME_FAMILY.get(family, family), (), LEADS)
+    def leader(self, family: str, least: float = LEADS) -> str:
+        """Return the process that alone explains what is wrong with a resource; empty if none.
+
+        ``least`` is the growth of its share from which on it does.
+        """
+        found = self._grown(SAME_FAMILY.get(family, family), (), least)
         return found[0][1].name if found else ""
 
     def only(self, resource: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,7 +24,7 @@ from vedette.drills.plan import Drill, Place, Refused, plan
 from vedette.drills.watch import Outcome, watch
 from vedette.terminal import CommandError, age, hanging, out, paint, printable, table
 
-__all__ = ["announce_agent", "drill", "named", "place", "seconds_of"]
+__all__ = ["announce_agent", "announce_end", "drill", "named", "place", "seconds_of"]
 
 #: With fewer series than these still learning, a drill is a fair one: what is read rarely takes
 #: ten minutes, and some series come later.
@@ -67,6 +67,7 @@ def drill(options: argparse.Namespace) -> int:
         _json(outcome, float(status.get("learning") or 0.0))
     else:
         _report(outcome, waited=not options.no_wait)
+        announce_end([name])
     return 0 if outcome.exactly_one else 1
 
 
@@ -110,6 +111,16 @@ def announce_agent(state_dir: Path, status: dict[str, Any]) -> None:
         note = (
             f"incidents open already: {status['incidents_open']}; what a drill does may be "
             "taken for a part of them, better wait until they are resolved"
+        )
+        out(hanging(note, 10, "note"))
+
+
+def announce_end(names: Collection[str]) -> None:
+    """Say what the agent may go on to tell of, now that the drill is over."""
+    if "model" in names:
+        note = (
+            "the drill's model server ended with it: an agent that had got used to it says that it "
+            "is gone, for half an hour"
         )
         out(hanging(note, 10, "note"))
 

@@ -15,7 +15,7 @@ import msgspec
 
 from vedette._version import __version__
 from vedette.api import Incident, Unavailable
-from vedette.commands.drill import announce_agent, named, place, seconds_of
+from vedette.commands.drill import announce_agent, announce_end, named, place, seconds_of
 from vedette.commands.json_text import json_text
 from vedette.commands.locate import ask
 from vedette.config.units import parse_duration
@@ -71,6 +71,7 @@ def series(options: argparse.Namespace) -> int:
     _write(options, seed, status, record, report)
     if not options.json:
         _show(record, report)
+        announce_end(ready)
     if record.ended == "interrupted":
         return 130
     return 0 if _perfect(report) and not record.ended else 1

@@ -12,8 +12,9 @@ from vedette.drills.task import MIB, Phase, Task, forked, pause, rename
 
 __all__ = ["fork", "leak", "open_files", "spin", "stop"]
 
-#: What a process that will be stopped does with a core before.
-BUSY_SHARE = 0.3
+#: What a process that will be stopped does with a core before: in a series it runs all the time,
+#: and is to be no fault of its own.
+BUSY_SHARE = 0.03
 #: Descriptors that are not leaked: what the process itself needs.
 OWN_FILES = 32
 

@@ -232,7 +232,7 @@ def _log(name: str, seconds: float, place: Place) -> Drill:
 
 
 def _stuck(name: str, seconds: float, place: Place) -> Drill:
-    return Drill(name, seconds, 1, "a process that uses a third of a core is stopped (SIGSTOP)")
+    return Drill(name, seconds, 1, "a process that works now and then is stopped (SIGSTOP)")
 
 
 def _model(name: str, seconds: float, place: Place) -> Drill:

@@ -14,6 +14,7 @@ from vedette.api import Event, Finding, Incident, Series, Track, Usage, gauge
 from vedette.correlate import Correlator
 from vedette.decide import FindingChange
 from vedette.evidence import KEPT_WHOLE
+from vedette_plugins._model_words import WHY
 
 sys.path.insert(0, str(Path(__file__).parent))
 from incident_scenarios import FAULTS, START, Drive, S, Scenario, Symptom, series, usage
@@ -263,8 +264,7 @@ def test_that_a_server_fell_silent_is_no_cause_of_its_own_silence() -> None:
     assert f"shortly after {text}" in last(drive).popitem()[1].title
 
 
-STOPPED = "its process is stopped, by a signal or a debugger"
-GONE = "nobody listens there any more: its process is gone"
+STOPPED, GONE = WHY["stopped"], WHY["connect"]
 
 
 @pytest.mark.parametrize(

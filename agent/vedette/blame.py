@@ -88,7 +88,8 @@ class Blame:
         """
         place = place_of(finding.series)
         whose = self._leaders_of({place.family}, [finding], suspects.LEADS_APART)
-        return bool(whose) and bool(led := self._leaders(case)) and not whose & led
+        blamed = self._leaders(case) if whose else set()
+        return bool(blamed) and not whose & blamed
 
     def _leaders(self, case: Case) -> set[str]:
         """Return the programs that alone explain what is wrong with a case's resources."""

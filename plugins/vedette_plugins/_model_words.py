@@ -23,7 +23,8 @@ FULL = 0.95
 #: What it was in the last minute is said where it was more by this.
 MOMENT = 0.05
 MINUTE_NS = 61_000_000_000
-_WHY = {
+#: Why a server is silent, by ``error.type``; blame.py reads from it that one is stopped.
+WHY = {
     "connect": "nobody listens there any more: its process is gone",
     "timeout": "its port is open and no page comes: it hangs",
     "stopped": "its process is stopped, by a signal or a debugger",
@@ -89,7 +90,7 @@ class Look:
 
 def _silence(look: Look, value: float) -> str:
     why = [its.get("error.type", "") for its, _ in look.each("server.down")]
-    return _WHY.get(why[0], why[0]) if why else ""
+    return WHY.get(why[0], why[0]) if why else ""
 
 
 def _stalled(look: Look, value: float) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -41,25 +42,30 @@ def listener(*command: str, port: int = 8000, pid: int = 7, started: int = 1) ->
 # ---------------------------------------------------------------- who listens
 
 
-@pytest.mark.parametrize(
-    ("family", "address", "reached"),
-    [
-        (socket.AF_INET, "127.0.0.1", "127.0.0.1"),
-        (socket.AF_INET, "127.0.0.5", "127.0.0.5"),
-        (socket.AF_INET, "0.0.0.0", "127.0.0.1"),
-        (socket.AF_INET6, "::1", "::1"),
-    ],
-)
-def test_a_socket_is_found_with_its_process(
-    family: socket.AddressFamily, address: str, reached: str
-) -> None:
+@contextmanager
+def listening_at(address: str) -> Iterator[int]:
+    """Listen there, on a port that is yielded."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as server:
         try:
             server.bind((address, 0))
         except OSError:
             pytest.skip("no such address here")
         server.listen()
-        port = server.getsockname()[1]
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "reached"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.5", "127.0.0.5"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::1", "::1"),
+    ],
+)
+def test_a_socket_is_found_with_its_process(address: str, reached: str) -> None:
+    with listening_at(address) as port:
         (found,) = [one for one in Listening().look() if one.port == port]
     assert found.address == reached
     assert found.process is not None
@@ -72,13 +78,7 @@ def test_where_the_kernel_lists_no_sockets_its_files_say_the_same(
     address: str, tmp_path: Path
 ) -> None:
     (tmp_path / "1").symlink_to("/proc/self")
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as server:
-        try:
-            server.bind((address, 0))
-        except OSError:
-            pytest.skip("no such address here")
-        server.listen()
-        port = server.getsockname()[1]
+    with listening_at(address) as port:
         told, read = Listening().look(), Listening(str(tmp_path)).look()
     (asked,) = [one.address for one in told if one.port == port]
     assert [one.address for one in read if one.port == port] == [asked]

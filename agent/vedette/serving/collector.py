@@ -117,6 +117,8 @@ class ModelServers(Collector):
             self._roster.close()
         if self._teller is not None:
             self._teller.close()
+        if self._listening is not None:
+            self._listening.close()
         self._roster = self._teller = self._listening = None
 
     def whose(self, cgroup: str) -> tuple[str, str]:

@@ -88,6 +88,11 @@ class Listening:
         self.newest = tuple(ranked)
         return ranked
 
+    def close(self) -> None:
+        """Hang up; the next look opens it anew."""
+        if self._line is not None:
+            self._line.close()
+
     def process(self, pid: int) -> Process | None:
         """Return a process as far as it may be seen; None when there is none."""
         folder = f"{self._proc}/{pid}"

@@ -252,6 +252,8 @@ class Drive:
         self.correlator = correlator or Correlator()
         self.second = START
         self.told: list[IncidentChange] = []
+        #: Who uses what besides the scenarios, by seconds since the beginning.
+        self.users: Callable[[int], Sequence[Usage]] = lambda second: ()
         self.idle = (usage("cpu", "database", 0.02), usage("memory", "database", 0.2))
         for _ in range(30):
             self.correlator.observe(self.idle)
@@ -291,7 +293,7 @@ class Drive:
             for one in scenario.usages
             if 2 <= self.second - began - apart * place <= 60
         ]
-        self.correlator.observe([*self.idle, *active])
+        self.correlator.observe([*self.idle, *active, *self.users(self.second - began)])
 
 
 def _change(shown: Sequence[tuple[int, Symptom]], second: int) -> FindingChange | None:

@@ -173,6 +173,48 @@ def test_late_symptoms_join_and_what_flaps_is_one_incident() -> None:
     assert last(drive).popitem()[1].series == (retransmits.key, late.key)
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "many"), [("one", "hog", 2), ("", "hog", 2), ("", "", 2), ("hog", "hog", 1)]
+)
+def test_a_small_incident_does_not_swallow_a_large_fault(first: str, then: str, many: int) -> None:
+    busy = series("vedette.cpu.busy")
+    small_then_large = (Symptom(busy, 0, 0.15, lasts=300), Symptom(busy, 120, 0.95))
+    drive = Drive()
+    drive.users = lambda second: [
+        *([usage("cpu", first, 0.15)] if first and second < 121 else []),
+        *([usage("cpu", then, 0.95)] if then and second >= 121 else []),
+    ]
+    opened = drive.run(fault("busy", *small_then_large), seconds=400)
+    assert len(opened) == many
+    incidents = sorted(last(drive).values(), key=lambda one: one.opened_ns)
+    assert all(one.state == "resolved" for one in incidents)
+    if many == 1:
+        assert [one.change for one in drive.told].count("updated") > 0
+        return
+    small, large = incidents
+    assert large.opened_ns == (START + 120 + 3) * S
+    assert large.onset_ns == (START + 120) * S
+    assert small.resolved_ns == (START + 119) * S
+    assert [one.name for one in large.suspects if one.kind == "process"] == ([then] if then else [])
+
+
+def test_what_grows_steadily_stays_one_incident() -> None:
+    full = series("system.memory.utilization", "used")
+    growing = [Symptom(full, after, 0.1 + after / 1000) for after in range(0, 600, 2)]
+    assert len(Drive().run(fault("leak", *growing), seconds=800)) == 1
+
+
+@pytest.mark.parametrize(("then", "many"), [("other", 2), ("one", 1), ("", 1)])
+def test_what_comes_again_by_another_program_is_another_incident(then: str, many: int) -> None:
+    busy = Symptom(series("vedette.cpu.busy"), 0, 0.95, lasts=30)
+    drive = Drive()
+    drive.run(Scenario("first", (busy,), (usage("cpu", "one", 0.9),), "cpu"), seconds=75)
+    used = (usage("cpu", then, 0.9),) if then else ()
+    drive.run(Scenario("second", (busy,), used, "cpu"), seconds=180)
+    assert len(last(drive)) == many
+    assert {one.state for one in last(drive).values()} == {"resolved"}
+
+
 def test_an_old_incident_does_not_swallow_what_comes_hours_later() -> None:
     full = Symptom(
         series("system.filesystem.utilization", "/dev/vda1", "/data", "ext4"),

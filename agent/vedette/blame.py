@@ -91,6 +91,14 @@ class Blame:
         blamed = self._leaders(case) if whose else set()
         return bool(blamed) and not whose & blamed
 
+    def is_another_matter(self, case: Case, told: Case) -> bool:
+        """Say whether what came late to the resources of a case that was told is none of it.
+
+        One program is to blame for it now that was not before; or, where none is, it leapt.
+        """
+        now = self._leaders_of(case.families, case.members.values(), suspects.LEADS_APART)
+        return not now & _told_processes(told) if now else case.leapt
+
     def _leaders(self, case: Case) -> set[str]:
         """Return the programs that alone explain what is wrong with a case's resources."""
         return self._leaders_of(case.families, case.members.values())
@@ -141,6 +149,12 @@ def _is_gone(finding: Finding) -> bool:
     """Say whether a model server is silent for another reason than that it was stopped."""
     is_silent = finding.series.instrument.name == sentences.SILENCE_METRIC
     return is_silent and "is stopped" not in finding.text
+
+
+def _told_processes(case: Case) -> set[str]:
+    """Return the programs that were told to be to blame for a case."""
+    named = case.told.suspects if case.told is not None else ()
+    return {one.name for one in named if one.kind == "process" and one.share >= suspects.LEADS}
 
 
 def _first_process(case: Case) -> str:

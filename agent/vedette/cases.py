@@ -9,10 +9,14 @@ overrules what is known of hosts in general, but never that one thing is one thi
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+
+import msgspec
 
 from vedette import severity
 from vedette.api import Finding, Incident
 from vedette.entities import SAME_FAMILY, Entity, Place, place_of
+from vedette.leaps import Reach
 from vedette.relations import RELATIONS, Tie, core, ran_out, tie
 from vedette.tenants import Tenants
 from vedette.together import Together
@@ -45,13 +49,19 @@ _GRADES = {"info": 0, "warning": 1, "critical": 2}
 
 
 class Case:
-    """Findings that belong together. ``kept`` are those that stay though they are large."""
+    """Findings that belong together. ``kept`` are those that stay though they are large.
+
+    ``beside`` is the case whose matter this one's may be, told already; ``leapt`` says that it
+    began because a series of that one became much stranger.
+    """
 
     def __init__(self, created_ns: int) -> None:
         self.created_ns = created_ns
         self.members: dict[Key, Finding] = {}
         self.open: set[Key] = set()
         self.kept: set[Key] = set()
+        self.beside: Case | None = None
+        self.leapt = False
         self.quiet_since_ns = 0
         self.told: Incident | None = None
         self.told_members = 0
@@ -60,6 +70,8 @@ class Case:
         self.taught = False
         self._core: set[str] | None = None
         self._places: list[Place] = []
+        self._reached: dict[Key, Reach] = {}
+        self._since: dict[Key, int] = {}
 
     @property
     def onset_ns(self) -> int:
@@ -97,13 +109,39 @@ class Case:
         """Take a finding in, or its newer form."""
         if key not in self.members:
             self._core = None
+            self._reached[key] = Reach(finding)
+        since_ns = max(finding.since_ns, self._since.get(key, 0))
+        if since_ns != finding.since_ns:
+            finding = msgspec.structs.replace(finding, since_ns=since_ns)
         self.members[key] = finding
+
+    def put_from(self, key: Key, finding: Finding, since_ns: int) -> None:
+        """Take in an open finding that is a part of this from a time on only."""
+        self._since[key] = since_ns
+        self.put(key, finding)
+        self.open.add(key)
 
     def remove(self, key: Key) -> Finding:
         """Let a finding go."""
         self._core = None
         self.open.discard(key)
+        self._since.pop(key, None)
+        del self._reached[key]
         return self.members.pop(key)
+
+    def settle(self, keys: Iterable[Key]) -> None:
+        """Take how strange members are now for the level of this case: it is to be told anew."""
+        self.told_members = 0
+        for key in keys:
+            self._reached[key] = Reach(self.members[key])
+
+    def leaps(self, key: Key, finding: Finding) -> bool:
+        """Say whether a member's newer form is rather a matter of its own (leaps.py).
+
+        Only where nobody was troubled yet: what is a warning already becomes graver.
+        """
+        leapt = self._reached[key].follow(finding)
+        return leapt and self.told is not None and self.told.severity == "info"
 
     def is_core(self, finding: Finding) -> bool:
         """Say whether a finding is of the fault itself, not of where it shows."""

@@ -173,7 +173,12 @@ class Correlator:
                 return
         if change.change == "closed":
             return
-        home = self._home(finding) or self._new_case(finding, tick_ns)
+        home = self._home(finding)
+        beside = home if home is not None and _comes_again(home, finding) else None
+        if home is None or beside is not None:
+            home = self._new_case(finding, tick_ns)
+            if home is not None:
+                home.beside = beside
         if home is None or (len(home.members) >= MAX_MEMBERS and key not in home.members):
             self.dropped += 1
             return
@@ -186,6 +191,9 @@ class Correlator:
         if case.members[key].severity != finding.severity or change.change == "closed":
             case.graded_ns = 0
         outgrown = change.change != "closed" and case.outgrown(key, finding)
+        leapt = case.leaps(key, finding)
+        if leapt and change.change != "closed" and self._leap(case, key, finding, tick_ns):
+            return
         case.put(key, finding)
         if change.change == "closed":
             case.open.discard(key)
@@ -195,6 +203,19 @@ class Correlator:
             home = self._new_case(finding, tick_ns)
             if home is not None:
                 _move(case, home, [key], tick_ns)
+
+    def _leap(self, case: Case, key: Key, finding: Finding, tick_ns: int) -> bool:
+        """Let a finding that became much larger go on in a case of its own, beside its old one."""
+        began = msgspec.structs.replace(finding, since_ns=tick_ns)
+        alike = [one for one in self._cases if one.beside is case and one.leapt]
+        home = next((one for one in alike if self._tie(one, began) is not Tie.NONE), None)
+        if home is None:
+            home = self._new_case(began, tick_ns)
+            if home is None:
+                return False
+            home.beside, home.leapt = case, True
+        _go_on_in(case, home, key, finding, tick_ns)
+        return True
 
     def _home(self, finding: Finding) -> Case | None:
         """Return the case a new finding has the closest tie to."""
@@ -239,6 +260,8 @@ class Correlator:
             if other is case or not other.members:
                 continue
             own = [one for one in case.members.values() if case.is_core(one)]
+            if other is case.beside and self._blame.is_another_matter(case, other):
+                continue
             if all(self._tie(other, one) > Tie.STRANGE for one in own):
                 return other
             near = abs(other.onset_ns - case.onset_ns) <= BLAME_SPAN_NS
@@ -284,9 +307,22 @@ class Correlator:
             self.dropped += max(0, len(keys) - room)
             _move(case, relative, keys[:room], tick_ns)
             relative.kept.update(keys[:room])
+            if case.leapt:
+                relative.settle(keys[:room])
             self._cases.remove(case)
             return []
+        if case.beside is not None and case.leapt:
+            self._take_along(case.beside, case, tick_ns)
         return [IncidentChange("opened", self._tell(case, tick_ns, None), None)]
+
+    def _take_along(self, old: Case, case: Case, tick_ns: int) -> None:
+        """Let go on in a case that leapt what is open of the fault itself in its old one."""
+        for key in [key for key in old.open if old.is_core(old.members[key])]:
+            finding = old.members[key]
+            began = msgspec.structs.replace(finding, since_ns=case.onset_ns)
+            if self._tie(case, began) is not Tie.NONE and key not in case.members:
+                _go_on_in(old, case, key, finding, case.onset_ns)
+                old.quiet_since_ns = tick_ns
 
     def _has_news(self, case: Case, tick_ns: int, *, look: bool) -> bool:
         """Whether there is more to tell: findings, events, another suspect, the evidence's end."""
@@ -361,6 +397,21 @@ def _move(case: Case, other: Case, keys: Iterable[Key], tick_ns: int) -> None:
     other.graded_ns = 0
     if not case.open:
         case.quiet_since_ns = tick_ns
+
+
+def _go_on_in(case: Case, other: Case, key: Key, finding: Finding, since_ns: int) -> None:
+    """Let an open finding go on in another case, and be over in this one."""
+    case.open.discard(key)
+    if not case.open:
+        case.quiet_since_ns = since_ns
+    other.put_from(key, finding, since_ns)
+    other.graded_ns = 0
+
+
+def _comes_again(case: Case, finding: Finding) -> bool:
+    """Say whether a case that was told had been over, for the time, before a finding of it."""
+    quiet = case.told is not None and bool(case.members) and not case.open
+    return quiet and place_of(finding.series).family in case.families
 
 
 def _apart(case: Case, finding: Finding) -> int:

@@ -22,6 +22,26 @@ LEAST_FAULTS = 300
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 Processes = Mapping[int, Process]
+#: Of what was moved in the busiest second half counts after this time.
+HALF_S = 20.0
+
+
+class Busiest:
+    """The most that all together did in a second, lately.
+
+    What somebody moves is a share of that: who writes a page when a gigabyte was just written would
+    else have written all of it.
+    """
+
+    def __init__(self) -> None:
+        self._most = 0.0
+
+    def whole(self, rate: float, elapsed: float) -> float:
+        """Return what shares of ``rate``, the last ``elapsed`` seconds', are parts of."""
+        if elapsed > 0:  # before the second scan nobody knows
+            rate = max(rate, self._most * 0.5 ** (elapsed / HALF_S))
+            self._most = rate
+        return rate
 
 
 def cpu_suspects(
@@ -57,15 +77,15 @@ def memory_suspects(processes: Processes, pages: float, page: int) -> Iterator[U
 
 
 def disk_suspects(
-    processes: Processes, moved: Mapping[int, Octets], elapsed: float
+    processes: Processes, moved: Mapping[int, Octets], elapsed: float, busiest: Busiest
 ) -> Iterator[Usage]:
     """Yield the processes that moved most bytes to or from disks in ``elapsed`` seconds."""
     octets = {pid: sum(both) for pid, both in moved.items()}
-    total = sum(octets.values())
+    whole = busiest.whole(sum(octets.values()) / elapsed, elapsed) if octets else 0.0
     for pid in nlargest(SUSPECTS, octets, key=lambda pid: octets[pid]):
         rate = octets[pid] / elapsed
         if rate >= LEAST_IO:
-            share = octets[pid] / total
+            share = rate / whole
             yield Usage(
                 "disk", "process", processes[pid].name, str(pid), share, f"{amount(rate)}/s"
             )
@@ -81,12 +101,14 @@ def crowd_suspects(executables: Mapping[str, Executable]) -> Iterator[Usage]:
             yield Usage("process", "process", name, "", share, text)
 
 
-def space_suspects(processes: Processes, rates: Mapping[int, float]) -> Iterator[Usage]:
+def space_suspects(
+    processes: Processes, rates: Mapping[int, float], elapsed: float, busiest: Busiest
+) -> Iterator[Usage]:
     """Yield the processes whose open files grow most, in bytes a second."""
-    total = sum(rates.values())
+    whole = busiest.whole(sum(rates.values()), elapsed)
     for pid in nlargest(SUSPECTS, rates, key=lambda pid: rates[pid]):
         if rates[pid] >= LEAST_IO:
-            share, text = rates[pid] / total, f"{amount(rates[pid])}/s into open files"
+            share, text = rates[pid] / whole, f"{amount(rates[pid])}/s into open files"
             yield Usage("space", "process", processes[pid].name, str(pid), share, text)
 
 
@@ -102,17 +124,22 @@ def file_suspects(processes: Processes, held: Mapping[int, int]) -> Iterator[Usa
 
 
 def fork_suspects(
-    processes: Processes, faults: Mapping[int, int], created: int, elapsed: float
+    processes: Processes,
+    faults: Mapping[int, int],
+    created: int,
+    elapsed: float,
+    busiest: Busiest,
 ) -> Iterator[Usage]:
     """Yield the processes that started most short-lived ones, by the page faults of those.
 
     ``created`` is how many were started by all in ``elapsed`` seconds.
     """
     total = sum(faults.values())
+    whole = busiest.whole(total / elapsed, elapsed) * elapsed
     for pid in nlargest(SUSPECTS, faults, key=lambda pid: faults[pid]):
         if faults[pid] >= LEAST_FAULTS * elapsed:
-            share = faults[pid] / total
-            text = f"about {max(1, created * share / elapsed):.0f} processes a second"
+            many = max(1, created * faults[pid] / total / elapsed)
+            share, text = faults[pid] / whole, f"about {many:.0f} processes a second"
             yield Usage("forks", "process", processes[pid].name, str(pid), share, text)
 
 

@@ -42,6 +42,7 @@ from vedette_plugins._process_table import (
 from vedette_plugins._procfs import LONGEST_TEXT, KernelFile, number_after, numbers
 from vedette_plugins._suspects import (
     LEAST_IO,
+    Busiest,
     cpu_suspects,
     crowd_suspects,
     disk_suspects,
@@ -207,6 +208,7 @@ class Processes(WatchSeries, Collector):
         self._traffic = Traffic()
         self._files = OpenFiles()
         self._fillers = Fillers()
+        self._busiest = {resource: Busiest() for resource in ("disk", "space", "forks")}
         self._watches = Watches(config.watch)
 
     def probe(self) -> None:
@@ -237,7 +239,7 @@ class Processes(WatchSeries, Collector):
             yield from cpu_suspects(table.processes, spent, capacity, cpus)
             yield from system_suspects(table.processes, system_spent(changes), capacity, cpus)
         yield from memory_suspects(table.processes, memory / self.page, self.page)
-        yield from disk_suspects(table.processes, moved, elapsed)
+        yield from disk_suspects(table.processes, moved, elapsed, self._busiest["disk"])
         yield from crowd_suspects(table.executables)
         yield from self._suspects(changes, elapsed, spent)
 
@@ -256,11 +258,12 @@ class Processes(WatchSeries, Collector):
         if not asked:
             users = [one for one in users if self._files.held.get(one.pid, 0) <= CROWDED]
         rates = self._fillers.rates(proc, processes, users, now, asked=asked)
-        yield from space_suspects(processes, rates)
+        yield from space_suspects(processes, rates, elapsed, self._busiest["space"])
         if spent is not None:
             before, created = self._created
             faults = child_faults(changes)
-            yield from fork_suspects(processes, faults, max(0, created - before), elapsed)
+            many = max(0, created - before)
+            yield from fork_suspects(processes, faults, many, elapsed, self._busiest["forks"])
         yield from stopped_suspects(stopped(processes))
 
     def close(self) -> None:

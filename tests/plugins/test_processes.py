@@ -180,6 +180,25 @@ def test_a_writer_is_a_suspect_only_for_what_it_wrote_since(stage: Callable[...,
     assert [(one.name, one.text) for one in found] == [("dd", "10.0 MiB/s")]
 
 
+def test_who_writes_a_little_after_a_flood_has_not_all_of_it(stage: Callable[..., Any]) -> None:
+    here = stage(Processes)
+    mib = 2**20
+    flood, little, shares = 0, 0, []
+    # 100 MiB a second for 10 s, then half a MiB a second.
+    for turn in range(20):
+        flood += 1000 * mib if turn in (1, 2) else 0
+        little += 5 * mib if turn > 2 else 0
+        lay(here, line(5, b"dd", cpu=turn), line(6, b"sh", cpu=turn))
+        here.write("proc/5/io", b"read_bytes: 0\nwrite_bytes: %d\n" % flood)
+        here.write("proc/6/io", b"read_bytes: 0\nwrite_bytes: %d\n" % little)
+        shares.append({one.name: one.share for one in usages(here.read(10.0), "disk")})
+    assert [shares[1], shares[2]] == [{"dd": 1.0}, {"dd": 1.0}]
+    assert shares[3].keys() == {"sh"}
+    assert shares[3]["sh"] < 0.01
+    # What is usual for long is all there is.
+    assert shares[-1]["sh"] == 1.0
+
+
 def test_what_a_child_wrote_is_not_blamed_on_the_parent_that_reaps_it(
     stage: Callable[..., Any],
 ) -> None:

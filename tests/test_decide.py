@@ -69,6 +69,15 @@ class Twice(Given):
     )
 
 
+class Seldom(Given):
+    """Its own threshold, and a series that has it more often than three times a week is quiet."""
+
+    name = "seldom"
+    heads: ClassVar[tuple[Head, ...]] = (
+        Head("seldom", threshold=10.0, confirm=1, release=1, weekly=3.0),
+    )
+
+
 class Drive:
     """Feeds scores of one or more series to a Decider, a second each."""
 
@@ -397,6 +406,33 @@ def test_an_open_finding_belongs_to_its_cluster_as_long_as_it_is_strange() -> No
     assert cluster.rang
     assert cluster.peak == 3
     assert cluster.last_ns == drive.tick * S
+
+
+@pytest.mark.parametrize(("step_s", "weeks", "rings"), [(300, 3, 14), (3_600, 36, 37)])
+def test_what_a_series_often_shows_is_no_finding_however_high(
+    step_s: int, weeks: int, rings: int
+) -> None:
+    decider, detector = Decider(AlarmBudget(0.0)), Seldom(None)
+    random = np.random.default_rng(1)
+    series: list[Series | None] = [LEVEL.series("often"), LEVEL.series("never")]
+    values = np.full((2, 2), 0.5, dtype=np.float32)
+    opened = np.zeros(2, dtype=int)
+
+    def take(tick: int, often: float, never: float) -> None:
+        window = Window(np.array([tick, tick + step_s]) * S, values, series, 1)
+        scores = np.array([often, never], dtype=np.float32)
+        for change in decider.step(detector, scores, window, {}):
+            opened[change.row] += change.change == "opened"
+
+    # Of readings each five minutes fifteen a week are above the threshold, each hour one.
+    readings = weeks * 7 * 86_400 // step_s
+    for tick in range(0, readings * step_s, step_s):
+        often, never = random.exponential(1, 2)
+        take(tick, 12.0 + often if random.random() < 0.007 else often, never)
+    assert opened.tolist() == [rings, 0]
+    opened[:] = 0
+    take(readings * step_s, 1.0, 30.0)
+    assert opened.tolist() == [0, 1]
 
 
 def test_what_is_known_of_the_host_survives_a_restart() -> None:

@@ -94,7 +94,7 @@ class Decider:
         state: Mapping[str, NDArray[np.float32]],
     ) -> list[FindingChange]:
         tick = int(window.time[-1])
-        strange = judgement.take(scores)
+        strange = judgement.take(scores, _step_s(window))
         judgement.follow(strange, scores, tick)
         opening = judgement.confirmed(strange, tick)
         changes = self._go_on(judgement, detector, window) if judgement.open else []
@@ -286,6 +286,13 @@ class Decider:
             judgement.begin(row, finding)
             changes.append(FindingChange("opened", row, finding))
         return changes
+
+
+def _step_s(window: Window) -> float:
+    """Return the seconds between the newest two readings; 0 before there are two."""
+    if len(window.time) < 2:
+        return 0.0
+    return max(int(window.time[-1]) - int(window.time[-2]), 0) / 1e9
 
 
 _ORDER: dict[Severity, int] = {"info": 0, "warning": 1, "critical": 2}

@@ -11,6 +11,8 @@ arrays are 26 bytes per series, and the tail 37.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,7 @@ OPEN_P = 2e-4
 #: runs above its quantile are twice as long as those of independent readings, the p is smaller by
 #: 2 to the power of this, but never less than the other.
 LONGER, LEAST_OPEN_P = 5, 1e-5
+WEEK_S = 7 * 86_400
 #: Of a level rule: a reading this near to the threshold is not calm.
 LEVEL_CALM = 0.9
 
@@ -97,8 +100,11 @@ class Judgement:
         """The ratio below which a reading is calm."""
         return LEVEL_CALM if self.level else self.head.calm
 
-    def take(self, scores: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Take the newest scores; return the rows that are strange."""
+    def take(self, scores: NDArray[np.float32], step_s: float) -> NDArray[np.intp]:
+        """Take the newest scores, ``step_s`` after those before; return the rows that are strange.
+
+        ``step_s`` is 0 where that is not known.
+        """
         self.scores = scores
         threshold = 1.0 if self.level else self.head.threshold
         if not self.level:
@@ -107,7 +113,11 @@ class Judgement:
             rows, log_p = self.tails.step(scores, self.is_open)
             if threshold is None:
                 return rows[log_p <= self._log_open(rows)]
-        return np.flatnonzero(scores >= np.float32(threshold))
+        strange = np.flatnonzero(scores >= np.float32(threshold))
+        if self.level or self.head.weekly is None or not step_s or not len(strange):
+            return strange
+        usual = self.tails.log_p(scores, strange) > math.log10(self.head.weekly * step_s / WEEK_S)
+        return strange[~usual]
 
     def p(self, rows: Rows = ALL) -> NDArray[np.float32]:
         """Return the tail probability of the newest scores; NaN where there is no opinion."""

@@ -12,7 +12,8 @@ very strange in one. What the series usually scores counts against it. The score
 off by a tenth per reading, so it is a severity as well; a finding is over soon after it is below
 the threshold, or a second fault would be taken for the end of the first. On top comes how rare the
 last window is, as long as it is: no channel sees a level between two usual ones. Against it counts
-that the series is young, and the more readings an hour the host has to judge.
+that the series is young, and the more readings an hour the host has to judge. What the series shows
+more often than three times a week is none.
 
 ``novelty``: not seen before. The largest multiple of its record that any channel reached, where the
 odds are against it; confirmed by a second one within ``WITHIN`` readings (the lesser of the two
@@ -82,6 +83,9 @@ OFTENER_TOGETHER = np.float32(10)
 #: The score of an onset from which one hourly series rings: for nothing once in seven weeks, so
 #: that the other heads have their part of a budget of one a week.
 ONSET = 26.0
+#: And so often a week an onset may be by the series' own past: of what rings in labelled series
+#: two of three are faults, and one false alarm is allowed.
+USUALLY = 3.0
 #: Weight of the rarity of the last window, and the rarity from which it is told: one reading in
 #: ten thousand.
 RARITY_WEIGHT, RARE = np.float32(2), 6.0
@@ -152,7 +156,7 @@ class Ensemble(Detector):
     name = "ensemble"
     Config = EnsembleConfig
     heads = (
-        Head("onset", threshold=ONSET, confirm=1, release=3, calm=HELD_CALM),
+        Head("onset", threshold=ONSET, confirm=1, release=3, calm=HELD_CALM, weekly=USUALLY),
         Head("novelty", threshold=BEATEN, confirm=1, release=3),
         Head("together", threshold=TOGETHER, confirm=1, release=3, calm=HELD_CALM),
     )

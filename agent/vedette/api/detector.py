@@ -52,7 +52,9 @@ class Head(msgspec.Struct, frozen=True):
     ``confirm`` strange readings with no two others in a row, over at least ``confirm_s`` seconds;
     ``release`` calm ones, over at least ``release_s`` seconds, end it. A reading is calm below
     ``calm`` of the threshold; by default where p is about 0.002 to 0.01 (of a score that wears off
-    by itself that is late: the next fault would be part of this finding).
+    by itself that is late: the next fault would be part of this finding). With ``weekly`` a reading
+    is strange only if the series itself, by the tail of its scores so far, is at most so often in a
+    week as strange: what is far out everywhere else may be ordinary here.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Head(msgspec.Struct, frozen=True):
     release: int = 3
     release_s: float = 0.0
     calm: float = 0.54
+    weekly: float | None = None
 
 
 class Evidence(msgspec.Struct, frozen=True):

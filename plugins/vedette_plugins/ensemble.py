@@ -18,10 +18,10 @@ more often than three times a week is none.
 ``novelty``: not seen before. The largest multiple of its record that any channel reached, where the
 odds are against it; confirmed by a second one within ``WITHIN`` readings (the lesser of the two
 counts), or alone when twice as large. A young record has to be beaten by more, and in the first
-week of a lone series it does not ring unless it is an onset by the channels as well. On a host of
-many series it never does, and has to be one for so many: there some view of some series is always
-new. For ``SILENCE`` readings after it rang nothing passes, unless what rang had not beaten its
-record as far as this.
+week of a lone series, or as many weeks as a host has series, it does not ring unless it is an onset
+by the channels as well, one for so many. On a host of many it never does: there some view of some
+series is always new. For ``SILENCE`` readings after it rang nothing passes, unless what rang had
+not beaten its record as far as this.
 
 ``together``: the host as a whole. The mean onset, by the channels alone, of the strangest fifth of
 its series: many that are a little strange at once. The strangest of them are told by it, one below
@@ -109,7 +109,8 @@ GATE, WITHIN, ALONE, MOST = 3.5, 9.0, 2.0, 2.0
 #: How far a record must be beaten; what beats it by more is no reason to ring again.
 BEATEN = 1.14
 #: A record of a lone series that is no onset does not ring in its first week, when records are
-#: broken often. It counts for just less than one that does.
+#: broken often; where a host has a few series, in as many weeks. It counts for just less than one
+#: that does.
 PROVEN_S, NEARLY = 7 * 86_400, BEATEN - 1e-4
 #: A record of so many times five minutes, most of a day, has to be beaten twice as far, one of half
 #: as many 65 times, one of twice as many no further than others: 1 + (YOUNG / age) ** YOUNG_POWER.
@@ -206,12 +207,12 @@ class Ensemble(Detector):
         youth = _youth(left, state)
         by_channels = held / _restlessness(state, judged) - youth
         onset = by_channels + RARITY_WEIGHT * _windows.rarity(window, state, self._sides)
+        begins = by_channels >= ONSET + OFTENER * np.float32(np.log10(judged))
         if judged >= SERIES_LEAST:
-            begins = by_channels >= ONSET + OFTENER * np.float32(np.log10(judged))
             novelty = np.where(begins, _novelty(candidate, state), np.float32(0))
         else:
-            young = state["known"][:, 0] < PROVEN_S / left.step_s
-            novelty = _novelty(candidate, state, young & ~(by_channels >= ONSET))
+            young = state["known"][:, 0] < PROVEN_S * judged / left.step_s
+            novelty = _novelty(candidate, state, young & ~begins)
         for told in (held, by_channels, onset, novelty):
             told[silent] = np.nan
         finer = np.float32(np.log10(1 / left.part))

@@ -215,6 +215,26 @@ def test_what_comes_again_by_another_program_is_another_incident(then: str, many
     assert {one.state for one in last(drive).values()} == {"resolved"}
 
 
+@pytest.mark.parametrize(("then", "many"), [("other", 2), ("one", 1), ("", 1)])
+def test_a_series_that_lingers_does_not_hold_an_incident_open_for_another(
+    then: str, many: int
+) -> None:
+    busy, load = series("vedette.cpu.busy"), series("system.cpu.load_average.15m")
+    lingers = Symptom(load, 10, 2.0, lasts=400)
+    drive = Drive()
+    first = Symptom(busy, 0, 0.95, lasts=30)
+    drive.run(Scenario("first", (first, lingers), (usage("cpu", "one", 0.9),), "cpu"), seconds=150)
+    used = (usage("cpu", then, 0.9),) if then else ()
+    waits = Symptom(series("vedette.pressure.time", "cpu", "some", resource="cpu"), 0, 0.9)
+    later = msgspec.structs.replace(lingers, after=-140)
+    drive.run(Scenario("second", (waits, first, later), used, "cpu"), seconds=400)
+    assert len(last(drive)) == many
+    assert {one.state for one in last(drive).values()} == {"resolved"}
+    if many == 2:
+        newest = max(last(drive).values(), key=lambda one: one.opened_ns)
+        assert set(newest.series) == {busy.key, waits.series.key}
+
+
 def test_an_old_incident_does_not_swallow_what_comes_hours_later() -> None:
     full = Symptom(
         series("system.filesystem.utilization", "/dev/vda1", "/data", "ext4"),

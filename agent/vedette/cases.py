@@ -200,6 +200,19 @@ class Case:
             best = found if timely else best
         return best
 
+    def comes_again(self, key: Key, finding: Finding, calm_after_ns: int) -> bool:
+        """Say whether a finding of this case, which was told, begins after it was over.
+
+        All of it for the time; or that series for ``calm_after_ns``, whatever else goes on.
+        """
+        if self.told is None or place_of(finding.series).family not in self.families:
+            return False
+        before = self.members.get(key)
+        if before is None or key in self.open:
+            return bool(self.members) and not self.open
+        calm_ns = finding.since_ns - before.last_ns
+        return not self.open or calm_ns >= calm_after_ns
+
     def outgrown(self, key: Key, finding: Finding) -> bool:
         """Say whether a member's newer form has become too large to be a side effect."""
         if key in self.kept or not is_large(finding) or is_large(self.members[key]):
@@ -261,6 +274,27 @@ class Case:
             for one in self.members.values()
             if place_of(one.series).entity == place.entity
         )
+
+
+def move(case: Case, other: Case, keys: Iterable[Key], tick_ns: int) -> None:
+    """Move findings from one case to another."""
+    for key in [key for key in keys if key in case.members]:
+        is_open = key in case.open
+        other.put(key, case.remove(key))
+        if is_open:
+            other.open.add(key)
+    other.graded_ns = 0
+    if not case.open:
+        case.quiet_since_ns = tick_ns
+
+
+def go_on_in(case: Case, other: Case, key: Key, finding: Finding, since_ns: int) -> None:
+    """Let an open finding go on in another case, and be over in this one."""
+    case.open.discard(key)
+    if not case.open:
+        case.quiet_since_ns = since_ns
+    other.put_from(key, finding, since_ns)
+    other.graded_ns = 0
 
 
 def _is_close(found: Tie, since_ns: int, onset_ns: int, newest_ns: int) -> bool:

@@ -28,7 +28,17 @@ import msgspec
 from vedette import evidence, suspects, twins, wording
 from vedette.api import Event, Finding, Incident, Severity, Usage
 from vedette.blame import Blame
-from vedette.cases import CLOSE_NS, MAX_MEMBERS, Case, Key, is_large, subject
+from vedette.cases import (
+    CLOSE_NS,
+    LAG_NS,
+    MAX_MEMBERS,
+    Case,
+    Key,
+    go_on_in,
+    is_large,
+    move,
+    subject,
+)
 from vedette.decide import FindingChange, worse
 from vedette.entities import place_of
 from vedette.relations import Tie, tie
@@ -174,7 +184,8 @@ class Correlator:
         if change.change == "closed":
             return
         home = self._home(finding)
-        beside = home if home is not None and _comes_again(home, finding) else None
+        again = home is not None and home.comes_again(key, finding, self.resolve_after_ns)
+        beside = home if again else None
         if home is None or beside is not None:
             home = self._new_case(finding, tick_ns)
             if home is not None:
@@ -202,19 +213,20 @@ class Correlator:
         elif outgrown:
             home = self._new_case(finding, tick_ns)
             if home is not None:
-                _move(case, home, [key], tick_ns)
+                move(case, home, [key], tick_ns)
 
     def _leap(self, case: Case, key: Key, finding: Finding, tick_ns: int) -> bool:
         """Let a finding that became much larger go on in a case of its own, beside its old one."""
         began = msgspec.structs.replace(finding, since_ns=tick_ns)
-        alike = [one for one in self._cases if one.beside is case and one.leapt]
+        alike = [one for one in self._cases if one.beside is case]
         home = next((one for one in alike if self._tie(one, began) is not Tie.NONE), None)
         if home is None:
             home = self._new_case(began, tick_ns)
             if home is None:
                 return False
-            home.beside, home.leapt = case, True
-        _go_on_in(case, home, key, finding, tick_ns)
+            home.beside = case
+        home.leapt = True
+        go_on_in(case, home, key, finding, tick_ns)
         return True
 
     def _home(self, finding: Finding) -> Case | None:
@@ -250,7 +262,7 @@ class Correlator:
                 and tie(place, place_of(one.series)) is not Tie.NONE
                 and abs(one.since_ns - finding.since_ns) <= span
             ]
-            _move(case, started, keys, tick_ns)
+            move(case, started, keys, tick_ns)
         self._cases.append(started)
         return started
 
@@ -305,23 +317,30 @@ class Correlator:
             room = MAX_MEMBERS - len(relative.members)
             keys = list(case.members)
             self.dropped += max(0, len(keys) - room)
-            _move(case, relative, keys[:room], tick_ns)
+            move(case, relative, keys[:room], tick_ns)
             relative.kept.update(keys[:room])
             if case.leapt:
                 relative.settle(keys[:room])
             self._cases.remove(case)
             return []
-        if case.beside is not None and case.leapt:
+        if case.beside is not None:
             self._take_along(case.beside, case, tick_ns)
+            case.beside = None  # it is told apart, and the other may be forgotten
         return [IncidentChange("opened", self._tell(case, tick_ns, None), None)]
 
     def _take_along(self, old: Case, case: Case, tick_ns: int) -> None:
-        """Let go on in a case that leapt what is open of the fault itself in its old one."""
+        """Let go on in a case what is open of the fault itself in the one beside it.
+
+        All of it where it leapt, otherwise what began with it.
+        """
+        since = case.onset_ns - LAG_NS
         for key in [key for key in old.open if old.is_core(old.members[key])]:
             finding = old.members[key]
+            if not case.leapt and finding.since_ns < since:
+                continue
             began = msgspec.structs.replace(finding, since_ns=case.onset_ns)
             if self._tie(case, began) is not Tie.NONE and key not in case.members:
-                _go_on_in(old, case, key, finding, case.onset_ns)
+                go_on_in(old, case, key, finding, case.onset_ns)
                 old.quiet_since_ns = tick_ns
 
     def _has_news(self, case: Case, tick_ns: int, *, look: bool) -> bool:
@@ -385,33 +404,6 @@ class Correlator:
     def _severity(self, case: Case, now_ns: int) -> Severity:
         before: Severity = case.told.severity if case.told is not None else "info"
         return worse(before, grade(list(case.members.values()), now_ns, self.twin))
-
-
-def _move(case: Case, other: Case, keys: Iterable[Key], tick_ns: int) -> None:
-    """Move findings from one case to another."""
-    for key in [key for key in keys if key in case.members]:
-        is_open = key in case.open
-        other.put(key, case.remove(key))
-        if is_open:
-            other.open.add(key)
-    other.graded_ns = 0
-    if not case.open:
-        case.quiet_since_ns = tick_ns
-
-
-def _go_on_in(case: Case, other: Case, key: Key, finding: Finding, since_ns: int) -> None:
-    """Let an open finding go on in another case, and be over in this one."""
-    case.open.discard(key)
-    if not case.open:
-        case.quiet_since_ns = since_ns
-    other.put_from(key, finding, since_ns)
-    other.graded_ns = 0
-
-
-def _comes_again(case: Case, finding: Finding) -> bool:
-    """Say whether a case that was told had been over, for the time, before a finding of it."""
-    quiet = case.told is not None and bool(case.members) and not case.open
-    return quiet and place_of(finding.series).family in case.families
 
 
 def _apart(case: Case, finding: Finding) -> int:

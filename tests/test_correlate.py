@@ -17,7 +17,7 @@ from vedette.evidence import KEPT_WHOLE
 from vedette_plugins._model_words import WHY
 
 sys.path.insert(0, str(Path(__file__).parent))
-from incident_scenarios import FAULTS, START, Drive, S, Scenario, Symptom, series, usage
+from incident_scenarios import FAULTS, MOUNT, START, Drive, S, Scenario, Symptom, series, usage
 
 #: Pairs of one resource: one disk, one CPU, one network. Nobody could tell them apart.
 INSEPARABLE = {
@@ -204,15 +204,24 @@ def test_what_grows_steadily_stays_one_incident() -> None:
     assert len(Drive().run(fault("leak", *growing), seconds=800)) == 1
 
 
-@pytest.mark.parametrize(("then", "many"), [("other", 2), ("one", 1), ("", 1)])
-def test_what_comes_again_by_another_program_is_another_incident(then: str, many: int) -> None:
-    busy = Symptom(series("vedette.cpu.busy"), 0, 0.95, lasts=30)
+def test_what_flaps_is_one_incident_whoever_does_it() -> None:
+    busy = Symptom(series("vedette.cpu.busy"), 0, 0.95, lasts=15)
     drive = Drive()
-    drive.run(Scenario("first", (busy,), (usage("cpu", "one", 0.9),), "cpu"), seconds=75)
-    used = (usage("cpu", then, 0.9),) if then else ()
-    drive.run(Scenario("second", (busy,), used, "cpu"), seconds=180)
-    assert len(last(drive)) == many
-    assert {one.state for one in last(drive).values()} == {"resolved"}
+    for name in ("cc1", "ld", "pytest"):
+        job = Scenario(name, (busy,), (usage("cpu", name, 0.9),), "cpu")
+        drive.run(job, seconds=60)
+    assert len(last(drive)) == 1
+
+
+def test_a_load_that_comes_again_is_no_effect_of_what_begins_with_it() -> None:
+    busy, inodes = series("vedette.cpu.busy"), "vedette.filesystem.inodes.growth"
+    drive = Drive()
+    hog = Scenario("hog", (Symptom(busy, 0, 0.6, lasts=30),), (usage("cpu", "hog", 0.6),), "cpu")
+    drive.run(hog, seconds=60)
+    made = Symptom(series(inodes, *MOUNT), 3, 1000.0, lasts=30)
+    small = Symptom(busy, 0, 0.3, lasts=30)
+    drive.run(Scenario("files", (small, made), (usage("cpu", "maker", 0.1),), ""), seconds=180)
+    assert {one.resource for one in last(drive).values()} == {"cpu", "filesystem"}
 
 
 @pytest.mark.parametrize(("then", "many"), [("other", 2), ("one", 1), ("", 1)])

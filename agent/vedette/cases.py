@@ -72,6 +72,8 @@ class Case:
         self._places: list[Place] = []
         self._reached: dict[Key, Reach] = {}
         self._since: dict[Key, int] = {}
+        # When members became some: what comes again had begun before.
+        self._first_ns: dict[Key, int] = {}
 
     @property
     def onset_ns(self) -> int:
@@ -110,6 +112,7 @@ class Case:
         if key not in self.members:
             self._core = None
             self._reached[key] = Reach(finding)
+            self._first_ns[key] = finding.since_ns
         since_ns = max(finding.since_ns, self._since.get(key, 0))
         if since_ns != finding.since_ns:
             finding = msgspec.structs.replace(finding, since_ns=since_ns)
@@ -126,7 +129,7 @@ class Case:
         self._core = None
         self.open.discard(key)
         self._since.pop(key, None)
-        del self._reached[key]
+        del self._reached[key], self._first_ns[key]
         return self.members.pop(key)
 
     def settle(self, keys: Iterable[Key]) -> None:
@@ -200,18 +203,15 @@ class Case:
             best = found if timely else best
         return best
 
-    def comes_again(self, key: Key, finding: Finding, calm_after_ns: int) -> bool:
-        """Say whether a finding of this case, which was told, begins after it was over.
+    def comes_again(self, key: Key, finding: Finding, calm_ns: int) -> bool:
+        """Say whether a member of this case, which was told, begins anew after it was over.
 
-        All of it for the time; or that series for ``calm_after_ns``, whatever else goes on.
+        That is when it was calm for ``calm_ns``, whatever else is still open.
         """
-        if self.told is None or place_of(finding.series).family not in self.families:
-            return False
         before = self.members.get(key)
-        if before is None or key in self.open:
-            return bool(self.members) and not self.open
-        calm_ns = finding.since_ns - before.last_ns
-        return not self.open or calm_ns >= calm_after_ns
+        if self.told is None or before is None or not self.is_core(finding):
+            return False
+        return finding.since_ns - before.last_ns >= calm_ns
 
     def outgrown(self, key: Key, finding: Finding) -> bool:
         """Say whether a member's newer form has become too large to be a side effect."""
@@ -262,8 +262,8 @@ class Case:
     def _may_follow(self, family: str, since_ns: int) -> bool:
         """Say whether a family's findings may be a side effect of what began at a time."""
         return not any(
-            is_large(one) or one.since_ns < since_ns - LAG_NS
-            for one in self.members.values()
+            is_large(one) or self._first_ns[key] < since_ns - LAG_NS
+            for key, one in self.members.items()
             if place_of(one.series).family == family
         )
 

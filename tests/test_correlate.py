@@ -224,6 +224,17 @@ def test_a_load_that_comes_again_is_no_effect_of_what_begins_with_it() -> None:
     assert {one.resource for one in last(drive).values()} == {"cpu", "filesystem"}
 
 
+def test_an_effect_that_comes_again_when_its_cause_is_over_is_another_fault() -> None:
+    drive = Drive()
+    drive.run(FAULTS["sockets"], seconds=110)
+    drive.run(FAULTS["files"], seconds=180)
+    told = sorted(last(drive).values(), key=lambda one: one.opened_ns)
+    assert [(one.resource, one.suspects[0].name) for one in told] == [
+        ("network", "drill-sockets"),
+        ("kernel", "drill-files"),
+    ]
+
+
 @pytest.mark.parametrize(("then", "many"), [("other", 2), ("one", 1), ("", 1)])
 def test_a_series_that_lingers_does_not_hold_an_incident_open_for_another(
     then: str, many: int

@@ -181,6 +181,7 @@ class Case:
         if self.told is not None and not self.members and place.entity.label in self.told.entities:
             return Tie.SAME  # of an earlier run
         best = Tie.NONE
+        goes_on = any(self.is_core(self.members[key]) for key in self.open)
         onset, newest, starving = self.onset_ns, self.newest_onset_ns, self._starving()
         for other in self.places:
             if other.family in self.families:
@@ -190,7 +191,8 @@ class Case:
                 if tenants.are_apart(place, other):
                     found = Tie.NONE
             elif other.entity == place.entity and other.told == place.told:
-                found = Tie.NONE if is_large(finding) else Tie.SAME  # an effect that comes again
+                # An effect that comes again, as long as what it is one of goes on.
+                found = Tie.SAME if goes_on and not is_large(finding) else Tie.NONE
             else:
                 continue
             if found <= best:

@@ -324,11 +324,11 @@ class Correlator:
             self._cases.remove(case)
             return []
         if case.beside is not None:
-            self._take_along(case.beside, case, tick_ns)
+            self._take_along(case.beside, case)
             case.beside = None  # it is told apart, and the other may be forgotten
         return [IncidentChange("opened", self._tell(case, tick_ns, None), None)]
 
-    def _take_along(self, old: Case, case: Case, tick_ns: int) -> None:
+    def _take_along(self, old: Case, case: Case) -> None:
         """Let go on in a case what is open of the fault itself in the one beside it.
 
         All of it where it leapt, otherwise what began with it.
@@ -341,7 +341,6 @@ class Correlator:
             began = msgspec.structs.replace(finding, since_ns=case.onset_ns)
             if self._tie(case, began) is not Tie.NONE and key not in case.members:
                 go_on_in(old, case, key, finding, case.onset_ns)
-                old.quiet_since_ns = tick_ns
 
     def _has_news(self, case: Case, tick_ns: int, *, look: bool) -> bool:
         """Whether there is more to tell: findings, events, another suspect, the evidence's end."""

@@ -81,7 +81,7 @@ def disk_suspects(
 ) -> Iterator[Usage]:
     """Yield the processes that moved most bytes to or from disks in ``elapsed`` seconds."""
     octets = {pid: sum(both) for pid, both in moved.items()}
-    whole = busiest.whole(sum(octets.values()) / elapsed, elapsed) if octets else 0.0
+    whole = busiest.whole(sum(octets.values()) / elapsed if elapsed else 0.0, elapsed)
     for pid in nlargest(SUSPECTS, octets, key=lambda pid: octets[pid]):
         rate = octets[pid] / elapsed
         if rate >= LEAST_IO:

@@ -199,6 +199,19 @@ def test_who_writes_a_little_after_a_flood_has_not_all_of_it(stage: Callable[...
     assert shares[-1]["sh"] == 1.0
 
 
+def test_a_flood_is_forgotten_while_nobody_writes(stage: Callable[..., Any]) -> None:
+    here = stage(Processes)
+    io, written, cpu, share = b"read_bytes: 0\nwrite_bytes: %d\n", 0, 50, 0.0
+    for mib in (0, 0, 1000, *[0] * 15, 5):
+        written += mib * 2**20
+        cpu += 40 if mib else 0
+        lay(here, line(5, b"dd", cpu=cpu))
+        here.write("proc/5/io", io % written)
+        found = usages(here.read(10.0), "disk")
+        share = found[0].share if found else 0.0
+    assert share == 1.0
+
+
 def test_what_a_child_wrote_is_not_blamed_on_the_parent_that_reaps_it(
     stage: Callable[..., Any],
 ) -> None:

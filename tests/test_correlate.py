@@ -198,6 +198,18 @@ def test_a_small_incident_does_not_swallow_a_large_fault(first: str, then: str, 
     assert [one.name for one in large.suspects if one.kind == "process"] == ([then] if then else [])
 
 
+def test_what_lingered_and_leaps_is_a_part_of_what_makes_it_leap_from_then_on_only() -> None:
+    files = series("vedette.kernel.file_handles.usage")
+    connections = Symptom(series("vedette.tcp.established"), 202, 1e3)
+    drive = Drive()
+    lingers, leaps = Symptom(files, 0, 300.0, lasts=300), Symptom(files, 212, 2e3, lasts=50)
+    drive.run(fault("sockets", lingers, connections, leaps), seconds=500)
+    small, large = sorted(last(drive).values(), key=lambda one: one.opened_ns)
+    assert large.series == (connections.series.key, files.key)
+    assert [one.state for one in (small, large)] == ["resolved", "resolved"]
+    assert [(one.onset_ns / S - START) for one in (small, large)] == [0, 202]
+
+
 def test_what_grows_steadily_stays_one_incident() -> None:
     full = series("system.memory.utilization", "used")
     growing = [Symptom(full, after, 0.1 + after / 1000) for after in range(0, 600, 2)]

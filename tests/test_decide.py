@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vedette.alarm_budget import DAY_NS, HIGHEST, AlarmBudget
 from vedette.api import Detector, Evidence, Head, Series, Window, gauge
 from vedette.decide import BUDGET_EVERY, Decider, FindingChange
-from vedette.judgement import LEAST_OPEN_P, OPEN_P
+from vedette.judgement import LEAST_OPEN_P, LONGER, MANY, OPEN_P
 from vedette.tails import PRIOR_LENGTH
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -76,6 +76,13 @@ class Seldom(Given):
     heads: ClassVar[tuple[Head, ...]] = (
         Head("seldom", threshold=10.0, confirm=1, release=1, weekly=3.0),
     )
+
+
+class Oftener(Given):
+    """Its own threshold, which is raised where many series score."""
+
+    name = "oftener"
+    heads: ClassVar[tuple[Head, ...]] = (Head("oftener", threshold=10.0, oftener=20.0),)
 
 
 class Drive:
@@ -257,13 +264,38 @@ def test_where_strange_scores_last_a_reading_has_to_be_the_stranger() -> None:
     judgement.tails.length[1] = 2 * PRIOR_LENGTH
     after = judgement.ratio()
     assert after[0] == before[0]
-    # A p smaller by two to the fifth, on a scale of logarithms.
-    expected = math.log10(OPEN_P) / max(math.log10(OPEN_P / 2**5), math.log10(LEAST_OPEN_P))
+    # On a scale of logarithms.
+    expected = math.log10(OPEN_P) / max(math.log10(OPEN_P / 2**LONGER), math.log10(LEAST_OPEN_P))
     assert after[1] / before[1] == pytest.approx(expected, rel=1e-4)
     judgement.tails.length[1] = 100
     assert judgement.ratio()[1] / before[1] == pytest.approx(
         math.log10(OPEN_P) / math.log10(LEAST_OPEN_P), rel=1e-4
     )
+
+
+@pytest.mark.parametrize(("lively", "resting"), [(MANY, 500), (200, 20)])
+def test_where_more_series_are_lively_each_has_to_be_the_stranger(
+    lively: int, resting: int
+) -> None:
+    detectors = Given(None), Oftener(None)
+    scores = np.zeros(lively + resting, dtype=np.float32)
+    scores[:lively] = 1.0
+    for detector in detectors:
+        drive = Drive(detector, rows=lively + resting)
+        # So long that the quantile of those that score nothing comes down to nothing.
+        for _ in range(2_500):
+            drive.take(scores)
+        much = np.full(lively + resting, 30.0, dtype=np.float32)
+        drive.take(much)
+        ratio = drive.decider.ratio(drive.name)
+        tenfolds = math.log10(lively / MANY)
+        if detector is detectors[0]:
+            log_p = np.log10(drive.decider.p(drive.name))
+            expected = log_p / (math.log10(OPEN_P) - tenfolds)
+            # Where there was nothing before, there were no long runs either.
+            assert ratio[lively:] == pytest.approx(expected[lively:], rel=1e-4)
+        else:
+            assert ratio == pytest.approx(30.0 / (10.0 + 20.0 * tenfolds), rel=1e-4)
 
 
 def test_no_score_is_no_opinion() -> None:

@@ -124,6 +124,10 @@ class Case:
         self.put(key, finding)
         self.open.add(key)
 
+    def since(self, key: Key) -> int:
+        """Return from when on a member is a part of this."""
+        return max(self.members[key].since_ns, self._since.get(key, 0))
+
     def remove(self, key: Key) -> Finding:
         """Let a finding go."""
         self._core = None
@@ -281,10 +285,10 @@ class Case:
 def move(case: Case, other: Case, keys: Iterable[Key], tick_ns: int) -> None:
     """Move findings from one case to another."""
     for key in [key for key in keys if key in case.members]:
-        is_open = key in case.open
-        other.put(key, case.remove(key))
-        if is_open:
-            other.open.add(key)
+        is_open, since_ns = key in case.open, case.since(key)
+        other.put_from(key, case.remove(key), since_ns)
+        if not is_open:
+            other.open.discard(key)
     other.graded_ns = 0
     if not case.open:
         case.quiet_since_ns = tick_ns

@@ -2,8 +2,9 @@
 
 A score's *ratio* says how far it is towards a finding, 1 is the threshold: the score by the head's
 own threshold where it has one; otherwise log p by that of ``OPEN_P``, with p from the tail of the
-series (tails.py); the p is smaller where strange readings come in long runs. A level rule's score
-is its ratio.
+series (tails.py). A level rule's score is its ratio. A person is called per host, not per series:
+where more than ``MANY`` series are *lively*, do score something now and then, both are raised, p in
+proportion; and p is smaller where strange readings come in long runs.
 
 Only rows that are strange, were it lately, or have an open finding are looked at one by one; the
 arrays are 26 bytes per series, and the tail 37.
@@ -27,7 +28,9 @@ OPEN_P = 2e-4
 #: series that are read each second and remember 20 of them rang twice an hour. Of a series whose
 #: runs above its quantile are twice as long as those of independent readings, the p is smaller by
 #: 2 to the power of this, but never less than the other.
-LONGER, LEAST_OPEN_P = 5, 1e-5
+LONGER, LEAST_OPEN_P = 8, 1e-7
+#: So many lively series may ring at the shipped thresholds.
+MANY = 10
 WEEK_S = 7 * 86_400
 #: Of a level rule: a reading this near to the threshold is not calm.
 LEVEL_CALM = 0.9
@@ -106,7 +109,7 @@ class Judgement:
         ``step_s`` is 0 where that is not known.
         """
         self.scores = scores
-        threshold = 1.0 if self.level else self.head.threshold
+        threshold = 1.0 if self.level else self.threshold()
         if not self.level:
             if len(self.tails) < len(scores):
                 self.tails.grow(len(scores))
@@ -131,15 +134,25 @@ class Judgement:
         """Return how far the newest scores are towards a finding; NaN: no opinion."""
         if self.level:
             return self.scores[rows]
-        if self.head.threshold is not None:
-            return self.scores[rows] / np.float32(self.head.threshold)
+        threshold = self.threshold()
+        if threshold is not None:
+            return self.scores[rows] / np.float32(threshold)
         return self.tails.log_p(self.scores, rows) / self._log_open(rows)
+
+    def threshold(self) -> float | None:
+        """Return the score from which a reading is strange on a host of so many lively series."""
+        least, oftener = self.head.threshold, self.head.oftener
+        return least + oftener * self._tenfolds() if least is not None and oftener else least
+
+    def _tenfolds(self) -> float:
+        """Return how much more series are lively than may ring as shipped, as log10."""
+        return math.log10(max(self.tails.lively / MANY, 1.0))
 
     def _log_open(self, rows: Rows) -> NDArray[np.float32]:
         """Return log10 of the p from which a reading of rows is strange."""
         longer = np.maximum(self.tails.length[rows] / np.float32(PRIOR_LENGTH), 1)
-        log_p: NDArray[np.float32] = np.maximum(_LOG_OPEN - LONGER * np.log10(longer), _LOG_LEAST)
-        return log_p
+        log_p = _LOG_OPEN - np.float32(self._tenfolds()) - LONGER * np.log10(longer)
+        return np.maximum(log_p, _LOG_LEAST)
 
     def follow(self, strange: NDArray[np.intp], scores: NDArray[np.float32], tick: int) -> None:
         """Keep count of runs of strange readings: a run survives a single one that is not."""

@@ -60,6 +60,8 @@ TEACHES_MOST = 5.0
 LASTING = (30, 1_000)
 #: A mean excess is never under this: a score that hardly varies is no licence to ring.
 LEAST_EXCESS = 0.02
+#: A series whose quantile, of log(1 + score), came down to this rests: it does not score.
+LIVELY = np.float32(0.05)
 #: Weight with which a run that became a finding teaches.
 FINDING_TEACHES = 0.1
 #: Readings before a series has a say in the common levels, and learns from scores beyond them.
@@ -125,6 +127,8 @@ class Tails:
         self.stretch = [1.0, 1.0]
         self.readings = 0.0
         self._owed = [0.0, 0.0]
+        #: How many series are lively: score something more often than one time in a hundred.
+        self.lively = 0
         self._steps = 0
         self._place()
 
@@ -261,6 +265,7 @@ class Tails:
         for counter in (calm, self._high, self._mark):
             counter[:] = 0
         self._found &= above > 0
+        self.lively = int(np.count_nonzero(self._tried & (self.quantile > LIVELY)))
         self._place()
 
     def _lower(self) -> Floats:

@@ -65,13 +65,15 @@ CHANCE = 0.8
 #: By how much a rate has to differ, by its unit: less is no burden to any disk or network (bytes),
 #: filesystem (files made) or scheduler (processes started), however quiet the host was before.
 RATES_MATTER = {"By": 4 * 1024.0 * 1024.0, "{inode}": 200.0, "{process}": 20.0}
-#: Seconds of a block, one reading at least: what lasts is known ten seconds after it began.
-BLOCK_S = 5.0
+#: Seconds of a block, and its readings at least: what lasts is known ten seconds after it began, or
+#: after as many readings as are in two blocks where those are further apart.
+BLOCK_S, BLOCK_READINGS = 5.0, 3
 #: Ticks are that early or late at most.
 HALF_TICK_S = 0.5
 #: Scales that a whole block was off, from which that is a finding. Of 90 series of a host whose two
-#: cores ran tests all the time, none got there in the 20 minutes between faults.
-LASTING = 20.0
+#: cores ran tests all the time, none got there in the 20 minutes between faults. Of hosts with more
+#: lively series so much more for each tenfold: of made-up series with bursts a tenth is that high.
+LASTING, OFTENER = 20.0, 16.0
 #: How far what lasts has to be above the level that a series exceeds for this part of the time; and
 #: the step, of the logarithm, by which that level rises with each reading above it.
 MORE, SELDOM, HABIT_STEP = 1.5, 0.003, 0.002
@@ -108,7 +110,14 @@ class Robust(Detector):
     lookback = LOOKBACK
     heads = (
         Head("robust", confirm=3, confirm_s=4.0, release=2, release_s=10.0),
-        Head("lasting", threshold=LASTING, confirm=1, release=2, release_s=10.0),
+        Head(
+            "lasting",
+            threshold=LASTING,
+            confirm=1,
+            release=2,
+            release_s=10.0,
+            oftener=OFTENER,
+        ),
     )
     coarsest_s = 30.0
     state: ClassVar[Mapping[str, StateArray]] = {
@@ -176,7 +185,7 @@ class Robust(Detector):
     def learn(self, window: Window, state: Mapping[str, NDArray[np.float32]]) -> None:
         now = window.values[:, -1]
         read = np.isfinite(now)
-        state["age"] += _elapsed(window)
+        state["age"] += min(_elapsed(window), BLOCK_S / BLOCK_READINGS)
         if not read.any():
             return
         self._follow(window, state, read)

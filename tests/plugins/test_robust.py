@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vedette.api import Instrument, counter, gauge, updown
 from vedette.testing import check_detector, new_state, window
-from vedette_plugins.robust import BLOCK_S, LASTING, RATES_MATTER, Robust, RobustConfig
+from vedette_plugins.robust import BLOCK_READINGS, BLOCK_S, LASTING, RATES_MATTER, Robust, RobustConfig
 
 S = 1_000_000_000
 START_NS = 1_800_000_000 * S
@@ -24,9 +24,10 @@ _GENERATIONS = itertools.count(1)
 
 
 class Seconds:
-    """A detector asked once a second; keeps what it scored: quick and lasting."""
+    """A detector asked once a second, or so many; keeps what it scored: quick and lasting."""
 
-    def __init__(self, instrument: Instrument) -> None:
+    def __init__(self, instrument: Instrument, every_s: int = 1) -> None:
+        self.every_s = every_s
         self.detector = Robust(RobustConfig())
         self.series = (instrument.series(),)
         self.state = new_state(self.detector, 1)
@@ -40,10 +41,14 @@ class Seconds:
         for value in values:
             self.values.append(float(value))
             del self.values[: -self.detector.lookback]
-            self.second += 1
+            self.second += self.every_s
             end = START_NS + self.second * S
             view = window(
-                np.array([self.values]), self.series, end_ns=end, generation=self.generation
+                np.array([self.values]),
+                self.series,
+                step_s=self.every_s,
+                end_ns=end,
+                generation=self.generation,
             )
             scores.append(self.detector.score(view, self.state)[:, 0])
             self.detector.learn(view, self.state)
@@ -79,6 +84,14 @@ def test_of_what_is_read_seldom_two_readings_are_enough_to_last() -> None:
     every_ten[::10] += 60
     _, lasting = made.run(every_ten[:50])
     assert list(np.flatnonzero(lasting > LASTING)) == [10, 20, 30, 40]
+
+
+def test_where_ticks_are_far_apart_more_than_two_readings_have_to_be_strange() -> None:
+    made = Seconds(LEVEL, every_s=10)
+    made.run(noise(120))
+    _, lasting = made.run(100 + noise(20, seed=2))
+    first = int(np.flatnonzero(lasting > LASTING)[0])
+    assert BLOCK_READINGS <= first + 1 <= 2 * BLOCK_READINGS
 
 
 def test_bursts_do_not_last_however_many_there_are() -> None:

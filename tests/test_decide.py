@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vedette.alarm_budget import DAY_NS, HIGHEST, AlarmBudget
 from vedette.api import Detector, Evidence, Head, Series, Window, gauge
 from vedette.decide import BUDGET_EVERY, Decider, FindingChange
-from vedette.judgement import LEAST_OPEN_P, LONGER, MANY, OPEN_P
+from vedette.judgement import FAR_MORE, LEAST_OPEN_P, LONGER, MANY, OPEN_P
 from vedette.tails import PRIOR_LENGTH
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -79,10 +79,10 @@ class Seldom(Given):
 
 
 class Oftener(Given):
-    """Its own threshold, which is raised where many series score."""
+    """Wants more confirmation where many series score."""
 
     name = "oftener"
-    heads: ClassVar[tuple[Head, ...]] = (Head("oftener", threshold=10.0, oftener=20.0),)
+    heads: ClassVar[tuple[Head, ...]] = (Head("oftener", threshold=10.0, confirm=2, oftener=6),)
 
 
 class Drive:
@@ -277,25 +277,40 @@ def test_where_strange_scores_last_a_reading_has_to_be_the_stranger() -> None:
 def test_where_more_series_are_lively_each_has_to_be_the_stranger(
     lively: int, resting: int
 ) -> None:
-    detectors = Given(None), Oftener(None)
+    drive = Drive(rows=lively + resting)
     scores = np.zeros(lively + resting, dtype=np.float32)
     scores[:lively] = 1.0
-    for detector in detectors:
-        drive = Drive(detector, rows=lively + resting)
-        # So long that the quantile of those that score nothing comes down to nothing.
-        for _ in range(2_500):
-            drive.take(scores)
-        much = np.full(lively + resting, 30.0, dtype=np.float32)
-        drive.take(much)
-        ratio = drive.decider.ratio(drive.name)
-        tenfolds = math.log10(lively / MANY)
-        if detector is detectors[0]:
-            log_p = np.log10(drive.decider.p(drive.name))
-            expected = log_p / (math.log10(OPEN_P) - tenfolds)
-            # Where there was nothing before, there were no long runs either.
-            assert ratio[lively:] == pytest.approx(expected[lively:], rel=1e-4)
-        else:
-            assert ratio == pytest.approx(30.0 / (10.0 + 20.0 * tenfolds), rel=1e-4)
+    # So long that the quantile of those that score nothing comes down to nothing.
+    for _ in range(2_500):
+        drive.take(scores)
+    drive.take(np.full(lively + resting, 30.0, dtype=np.float32))
+    log_p = np.log10(drive.decider.p(drive.name))
+    expected = log_p / (math.log10(OPEN_P) - math.log10(lively / MANY))
+    # Where there was nothing before, there were no long runs either.
+    assert drive.decider.ratio(drive.name)[lively:] == pytest.approx(expected[lively:], rel=1e-4)
+
+
+@pytest.mark.parametrize(("lively", "readings"), [(1, 2), (FAR_MORE, 2), (10 * FAR_MORE, 8)])
+def test_where_far_more_series_are_lively_more_readings_have_to_be_strange(
+    lively: int, readings: int
+) -> None:
+    drive = Drive(Oftener(None), rows=lively).calm()
+    strange = [1.0] * lively
+    strange[0] = 30.0
+    opened = [bool(drive.step(*strange)) for _ in range(10)]
+    assert opened.index(True) + 1 == readings
+
+
+def test_minutes_that_were_not_found_do_not_make_deaf_to_the_next() -> None:
+    drive = Drive(rows=40)
+    found = 0
+    for tick, scores in enumerate(quiet("normal", 40, 4_000)):
+        # A minute every three, each in another series.
+        if tick > 1_000 and tick % 180 < 60:
+            noise = np.random.default_rng(tick).normal(1, 0.3)
+            scores[tick // 180 % 40] = 8.0 * abs(noise)
+        found += said(drive.take(scores)).count("opened")
+    assert 15 <= found <= 17
 
 
 def test_no_score_is_no_opinion() -> None:

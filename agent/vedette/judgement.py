@@ -29,8 +29,8 @@ OPEN_P = 2e-4
 #: runs above its quantile are twice as long as those of independent readings, the p is smaller by
 #: 2 to the power of this, but never less than the other.
 LONGER, LEAST_OPEN_P = 8, 1e-7
-#: So many lively series may ring at the shipped thresholds.
-MANY = 10
+#: So many lively series may ring at the shipped p, and after as many readings as a head says.
+MANY, FAR_MORE = 10, 20
 WEEK_S = 7 * 86_400
 #: Of a level rule: a reading this near to the threshold is not calm.
 LEVEL_CALM = 0.9
@@ -109,7 +109,7 @@ class Judgement:
         ``step_s`` is 0 where that is not known.
         """
         self.scores = scores
-        threshold = 1.0 if self.level else self.threshold()
+        threshold = 1.0 if self.level else self.head.threshold
         if not self.level:
             if len(self.tails) < len(scores):
                 self.tails.grow(len(scores))
@@ -134,24 +134,22 @@ class Judgement:
         """Return how far the newest scores are towards a finding; NaN: no opinion."""
         if self.level:
             return self.scores[rows]
-        threshold = self.threshold()
-        if threshold is not None:
-            return self.scores[rows] / np.float32(threshold)
+        if self.head.threshold is not None:
+            return self.scores[rows] / np.float32(self.head.threshold)
         return self.tails.log_p(self.scores, rows) / self._log_open(rows)
 
-    def threshold(self) -> float | None:
-        """Return the score from which a reading is strange on a host of so many lively series."""
-        least, oftener = self.head.threshold, self.head.oftener
-        return least + oftener * self._tenfolds() if least is not None and oftener else least
+    def confirm(self) -> int:
+        """Return how many readings have to be strange on a host of so many lively series."""
+        return self.head.confirm + round(self.head.oftener * self._tenfolds(FAR_MORE))
 
-    def _tenfolds(self) -> float:
-        """Return how much more series are lively than may ring as shipped, as log10."""
-        return math.log10(max(self.tails.lively / MANY, 1.0))
+    def _tenfolds(self, many: int) -> float:
+        """Return how much more series than so many are lively, as log10."""
+        return math.log10(max(self.tails.lively / many, 1.0))
 
     def _log_open(self, rows: Rows) -> NDArray[np.float32]:
         """Return log10 of the p from which a reading of rows is strange."""
         longer = np.maximum(self.tails.length[rows] / np.float32(PRIOR_LENGTH), 1)
-        log_p = _LOG_OPEN - np.float32(self._tenfolds()) - LONGER * np.log10(longer)
+        log_p = _LOG_OPEN - np.float32(self._tenfolds(MANY)) - LONGER * np.log10(longer)
         return np.maximum(log_p, _LOG_LEAST)
 
     def follow(self, strange: NDArray[np.intp], scores: NDArray[np.float32], tick: int) -> None:
@@ -192,7 +190,7 @@ class Judgement:
         """Return those of the strange rows that were it for long enough and have no finding."""
         if not len(strange):
             return strange
-        enough = (self.strange_count[strange] >= self.head.confirm) & ~self.is_open[strange]
+        enough = (self.strange_count[strange] >= self.confirm()) & ~self.is_open[strange]
         if self.head.confirm_s:
             enough &= tick - self.strange_since[strange] >= self.head.confirm_s * 1e9
         return strange[enough]

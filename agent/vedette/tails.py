@@ -55,6 +55,9 @@ LEAST_STEP = 0.05
 #: A run counts for no more readings than this, and teaches no more than so many mean excesses.
 LONGEST_RUN = 60
 TEACHES_MOST = 5.0
+#: For the common levels it counts for no more than so many times what the runs of its series are
+#: long: a minute that nobody found strange enough is no reason to be deaf to the next fault.
+LIKE_OTHERS = 4.0
 #: A run that goes on for longer than half the life of its series, but not less than the one and
 #: not more than the other number of readings, is the series' new state.
 LASTING = (30, 1_000)
@@ -282,9 +285,10 @@ class Tails:
         Whole numbers: their sum is the same in any order.
         """
         found, counted = self._found[rows], mature[rows]
+        most = np.minimum(np.ceil(LIKE_OTHERS * self.length[rows]), LONGEST_RUN)
         counts = []
         for beyond in (self._third[rows], self._fourth[rows]):
-            beyond = np.where(counted, np.minimum(beyond, LONGEST_RUN), 0)
+            beyond = np.where(counted, np.minimum(beyond, most), 0)
             of_findings = int(beyond[found].sum())
             counts.append((of_findings, int(beyond.sum()) - of_findings))
         return counts

@@ -65,15 +65,17 @@ CHANCE = 0.8
 #: By how much a rate has to differ, by its unit: less is no burden to any disk or network (bytes),
 #: filesystem (files made) or scheduler (processes started), however quiet the host was before.
 RATES_MATTER = {"By": 4 * 1024.0 * 1024.0, "{inode}": 200.0, "{process}": 20.0}
-#: Seconds of a block, and its readings at least: what lasts is known ten seconds after it began, or
-#: after as many readings as are in two blocks where those are further apart.
-BLOCK_S, BLOCK_READINGS = 5.0, 3
+#: Seconds of a block, and its readings where ticks are further apart than a second: what lasts is
+#: known ten seconds after it began, or ten readings.
+BLOCK_S, BLOCK_READINGS = 5.0, 5
 #: Ticks are that early or late at most.
 HALF_TICK_S = 0.5
 #: Scales that a whole block was off, from which that is a finding. Of 90 series of a host whose two
-#: cores ran tests all the time, none got there in the 20 minutes between faults. Of hosts with more
-#: lively series so much more for each tenfold: of made-up series with bursts a tenth is that high.
-LASTING, OFTENER = 20.0, 16.0
+#: cores ran tests all the time, none got there in the 20 minutes between faults.
+LASTING = 20.0
+#: Readings that it has to be so for, besides, for each tenfold of lively series beyond twenty:
+#: there one or the other is in a burst at any time.
+OFTENER = 20.0
 #: How far what lasts has to be above the level that a series exceeds for this part of the time; and
 #: the step, of the logarithm, by which that level rises with each reading above it.
 MORE, SELDOM, HABIT_STEP = 1.5, 0.003, 0.002

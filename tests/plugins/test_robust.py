@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from vedette.api import Instrument, counter, gauge, updown
 from vedette.testing import check_detector, new_state, window
-from vedette_plugins.robust import BLOCK_READINGS, BLOCK_S, LASTING, RATES_MATTER, Robust, RobustConfig
+from vedette_plugins.robust import (
+    BLOCK_READINGS,
+    BLOCK_S,
+    LASTING,
+    RATES_MATTER,
+    Robust,
+    RobustConfig,
+)
 
 S = 1_000_000_000
 START_NS = 1_800_000_000 * S

@@ -54,9 +54,9 @@ class Head(msgspec.Struct, frozen=True):
     ``calm`` of the threshold; by default where p is about 0.002 to 0.01 (of a score that wears off
     by itself that is late: the next fault would be part of this finding). With ``weekly`` a reading
     is strange only if the series itself, by the tail of its scores so far, is at most so often in a
-    week as strange: what is far out everywhere else may be ordinary here. ``oftener`` is what is
-    added to ``threshold`` for each tenfold of series, beyond ten, that score anything now and then:
-    about how much higher a score a tenth of false alarms has. A tail probability is divided by it.
+    week as strange: what is far out everywhere else may be ordinary here. ``oftener`` is how
+    many more readings have to confirm it for each tenfold of series, beyond twenty, that score
+    anything now and then: a person is called per host, not per series.
     """
 
     name: str

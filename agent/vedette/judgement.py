@@ -149,8 +149,10 @@ class Judgement:
     def _log_open(self, rows: Rows) -> NDArray[np.float32]:
         """Return log10 of the p from which a reading of rows is strange."""
         longer = np.maximum(self.tails.length[rows] / np.float32(PRIOR_LENGTH), 1)
-        log_p = _LOG_OPEN - np.float32(self._tenfolds(MANY)) - LONGER * np.log10(longer)
-        return np.maximum(log_p, _LOG_LEAST)
+        log_p: NDArray[np.float32] = _LOG_OPEN - LONGER * np.log10(longer)
+        log_p -= np.float32(self._tenfolds(MANY))
+        np.maximum(log_p, _LOG_LEAST, out=log_p)
+        return log_p
 
     def follow(self, strange: NDArray[np.intp], scores: NDArray[np.float32], tick: int) -> None:
         """Keep count of runs of strange readings: a run survives a single one that is not."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vedette.alarm_budget import DAY_NS, HIGHEST, AlarmBudget
 from vedette.api import Detector, Evidence, Head, Series, Window, gauge
 from vedette.decide import BUDGET_EVERY, Decider, FindingChange
-from vedette.judgement import FAR_MORE, LEAST_OPEN_P, LONGER, MANY, OPEN_P
+from vedette.judgement import LEAST_OPEN_P, LONGER, MANY, OPEN_P
 from vedette.tails import PRIOR_LENGTH
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -290,11 +290,11 @@ def test_where_more_series_are_lively_each_has_to_be_the_stranger(
     assert drive.decider.ratio(drive.name)[lively:] == pytest.approx(expected[lively:], rel=1e-4)
 
 
-@pytest.mark.parametrize(("lively", "readings"), [(1, 2), (FAR_MORE, 2), (10 * FAR_MORE, 8)])
+@pytest.mark.parametrize(("lively", "readings"), [(1, 2), (MANY, 2), (10 * MANY, 8)])
 def test_where_far_more_series_are_lively_more_readings_have_to_be_strange(
     lively: int, readings: int
 ) -> None:
-    drive = Drive(Oftener(None), rows=lively).calm()
+    drive = Drive(Oftener(None), rows=lively).calm(1_500)
     strange = [1.0] * lively
     strange[0] = 30.0
     opened = [bool(drive.step(*strange)) for _ in range(10)]
@@ -310,7 +310,7 @@ def test_minutes_that_were_not_found_do_not_make_deaf_to_the_next() -> None:
             noise = np.random.default_rng(tick).normal(1, 0.3)
             scores[tick // 180 % 40] = 8.0 * abs(noise)
         found += said(drive.take(scores)).count("opened")
-    assert 15 <= found <= 17
+    assert 13 <= found <= 17
 
 
 def test_no_score_is_no_opinion() -> None:

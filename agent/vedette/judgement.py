@@ -3,8 +3,9 @@
 A score's *ratio* says how far it is towards a finding, 1 is the threshold: the score by the head's
 own threshold where it has one; otherwise log p by that of ``OPEN_P``, with p from the tail of the
 series (tails.py). A level rule's score is its ratio. A person is called per host, not per series:
-where more than ``MANY`` series are *lively*, do score something now and then, both are raised, p in
-proportion; and p is smaller where strange readings come in long runs.
+where more than ``MANY`` series are *lively*, do score something now and then, p is smaller in
+proportion, and more readings confirm a head that says so. It is smaller as well where strange
+readings come in long runs.
 
 Only rows that are strange, were it lately, or have an open finding are looked at one by one; the
 arrays are 26 bytes per series, and the tail 37.
@@ -30,7 +31,7 @@ OPEN_P = 2e-4
 #: 2 to the power of this, but never less than the other.
 LONGER, LEAST_OPEN_P = 8, 1e-7
 #: So many lively series may ring at the shipped p, and after as many readings as a head says.
-MANY, FAR_MORE = 10, 20
+MANY = 8
 WEEK_S = 7 * 86_400
 #: Of a level rule: a reading this near to the threshold is not calm.
 LEVEL_CALM = 0.9
@@ -140,17 +141,17 @@ class Judgement:
 
     def confirm(self) -> int:
         """Return how many readings have to be strange on a host of so many lively series."""
-        return self.head.confirm + round(self.head.oftener * self._tenfolds(FAR_MORE))
+        return self.head.confirm + round(self.head.oftener * self._tenfolds())
 
-    def _tenfolds(self, many: int) -> float:
-        """Return how much more series than so many are lively, as log10."""
-        return math.log10(max(self.tails.lively / many, 1.0))
+    def _tenfolds(self) -> float:
+        """Return by how much more than ``MANY`` series are lively, as log10."""
+        return math.log10(max(self.tails.lively / MANY, 1.0))
 
     def _log_open(self, rows: Rows) -> NDArray[np.float32]:
         """Return log10 of the p from which a reading of rows is strange."""
         longer = np.maximum(self.tails.length[rows] / np.float32(PRIOR_LENGTH), 1)
         log_p: NDArray[np.float32] = _LOG_OPEN - LONGER * np.log10(longer)
-        log_p -= np.float32(self._tenfolds(MANY))
+        log_p -= np.float32(self._tenfolds())
         np.maximum(log_p, _LOG_LEAST, out=log_p)
         return log_p
 

@@ -130,7 +130,7 @@ class Tails:
         self.stretch = [1.0, 1.0]
         self.readings = 0.0
         self._owed = [0.0, 0.0]
-        #: How many series are lively: score something more often than one time in a hundred.
+        #: How many series are lively: have been beyond their quantile, and it is not all but 0.
         self.lively = 0
         self._steps = 0
         self._place()
@@ -268,7 +268,8 @@ class Tails:
         for counter in (calm, self._high, self._mark):
             counter[:] = 0
         self._found &= above > 0
-        self.lively = int(np.count_nonzero(self._tried & (self.quantile > LIVELY)))
+        taught = self.excess != np.float32(PRIOR_EXCESS)
+        self.lively = int(np.count_nonzero(taught & (self.quantile > LIVELY)))
         self._place()
 
     def _lower(self) -> Floats:

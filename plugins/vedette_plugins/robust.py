@@ -73,9 +73,9 @@ HALF_TICK_S = 0.5
 #: Scales that a whole block was off, from which that is a finding. Of 90 series of a host whose two
 #: cores ran tests all the time, none got there in the 20 minutes between faults.
 LASTING = 20.0
-#: Readings that it has to be so for, besides, for each tenfold of lively series beyond twenty:
-#: there one or the other is in a burst at any time.
-OFTENER = 20.0
+#: Readings that it has to be so for, besides, for each tenfold of lively series beyond eight: there
+#: one or the other is in a burst at any time.
+OFTENER = 15.0
 #: How far what lasts has to be above the level that a series exceeds for this part of the time; and
 #: the step, of the logarithm, by which that level rises with each reading above it.
 MORE, SELDOM, HABIT_STEP = 1.5, 0.003, 0.002

@@ -55,7 +55,7 @@ class Head(msgspec.Struct, frozen=True):
     by itself that is late: the next fault would be part of this finding). With ``weekly`` a reading
     is strange only if the series itself, by the tail of its scores so far, is at most so often in a
     week as strange: what is far out everywhere else may be ordinary here. ``oftener`` is how
-    many more readings have to confirm it for each tenfold of series, beyond twenty, that score
+    many more readings have to confirm it for each tenfold of series, beyond eight, that score
     anything now and then: a person is called per host, not per series.
     """
 

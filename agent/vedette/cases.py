@@ -119,10 +119,9 @@ class Case:
         self.members[key] = finding
 
     def put_from(self, key: Key, finding: Finding, since_ns: int) -> None:
-        """Take in an open finding that is a part of this from a time on only."""
+        """Take in a finding that is a part of this from a time on only."""
         self._since[key] = since_ns
         self.put(key, finding)
-        self.open.add(key)
 
     def since(self, key: Key) -> int:
         """Return from when on a member is a part of this."""
@@ -287,8 +286,8 @@ def move(case: Case, other: Case, keys: Iterable[Key], tick_ns: int) -> None:
     for key in [key for key in keys if key in case.members]:
         is_open, since_ns = key in case.open, case.since(key)
         other.put_from(key, case.remove(key), since_ns)
-        if not is_open:
-            other.open.discard(key)
+        if is_open:
+            other.open.add(key)
     other.graded_ns = 0
     if not case.open:
         case.quiet_since_ns = tick_ns
@@ -300,6 +299,7 @@ def go_on_in(case: Case, other: Case, key: Key, finding: Finding, since_ns: int)
     if not case.open:
         case.quiet_since_ns = since_ns
     other.put_from(key, finding, since_ns)
+    other.open.add(key)
     other.graded_ns = 0
 
 

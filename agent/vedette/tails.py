@@ -235,7 +235,9 @@ class Tails:
         return distance
 
     def _place(self) -> None:
-        """Work out the scores at which the levels lie."""
+        """Work out the scores at which the levels lie, and how many series are lively."""
+        taught = self.excess != np.float32(PRIOR_EXCESS)
+        self.lively = int(np.count_nonzero(taught & (self.quantile > LIVELY)))
         with np.errstate(over="ignore"):
             np.expm1(self.quantile, out=self._at_quantile)
             np.expm1(self.quantile + self._distance(slice(None), 0), out=self._at_third)
@@ -268,8 +270,6 @@ class Tails:
         for counter in (calm, self._high, self._mark):
             counter[:] = 0
         self._found &= above > 0
-        taught = self.excess != np.float32(PRIOR_EXCESS)
-        self.lively = int(np.count_nonzero(taught & (self.quantile > LIVELY)))
         self._place()
 
     def _lower(self) -> Floats:

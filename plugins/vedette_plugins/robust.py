@@ -12,11 +12,11 @@ over at once. Scores are in units of the scale, on the side on which the instrum
 a person cares.
 
 The same number is told twice. ``robust`` is that of the newest reading: quick, and calibrated by
-the past of the series. ``lasting`` is the least of the last ``BLOCK_S`` to 2 ``BLOCK_S`` seconds,
-that is of the last whole block and of the one begun: bursts and spikes are none, so one threshold
-serves all series, and stays where it is when a fault has come before. What a series does for an
-hour each night is its habit: the level that it is above for more than ``SELDOM`` of the time is
-followed by slow stochastic approximation, and what lasts has to be well above that.
+the past of the series. ``lasting`` is the least of the last whole block and of the one begun,
+five to ten seconds, or readings where ticks are further apart: bursts and spikes are none, so one
+threshold serves all series, and stays where it is when a fault has come before. What a series does
+for an hour each night is its habit: the level that it is above for more than ``SELDOM`` of the time
+is followed by slow stochastic approximation, and what lasts has to be well above that.
 
 No opinion (NaN) while a series has been read fewer than ``warm_up`` times, or has not moved at
 least ``MOVES`` times (constant series), or is declared ``alarm="never"``. For a series with a
@@ -132,7 +132,7 @@ class Robust(Detector):
         # The least score of the block of readings that is under way, and of the one before.
         "least": StateArray(float("inf"), transient=True),
         "before": StateArray(0.0, transient=True),
-        # How old the block that is under way is, in seconds.
+        # How old the block that is under way is, in seconds; a tick is one at most.
         "age": StateArray(0.0, transient=True),
         # The logarithm of one and the level of what lasts that is exceeded seldom.
         "habit": StateArray(0.0),
